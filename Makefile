@@ -1,0 +1,58 @@
+SHELL := /bin/bash
+INVENTORY ?= inventories/lab
+PROFILES ?= 20000
+BIN := .venv/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# State of Ansible and Molecule belongs to this checkout: two checkouts never share it.
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help cluster url down test lint lock venv packages
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+cluster: venv packages ## Boot the lab's hosts and converge them to the full cluster
+	@python -m lab -i $(INVENTORY) up
+	@ansible-playbook -i $(INVENTORY) site.yml
+	@ansible-playbook -i $(INVENTORY) playbooks/seed.yml -e profiles=$(PROFILES)
+	@printf '\nThe site answers at\n'; python -m lab -i $(INVENTORY) url
+	@printf '\nTry next:\n'
+	@printf '  %s\n' 'curl -kI $$(make -s url)        a hit on the second request: see Cache-Status' \
+	    'ansible-playbook site.yml       the same again: changed=0' \
+	    'make test                       all tests' \
+	    'make down                       take the lab down'
+
+url: venv ## Print where the site answers
+	@python -m lab -i $(INVENTORY) url
+
+down: venv ## Take the lab down; nothing is left
+	@python -m lab -i $(INVENTORY) down
+
+test: venv packages ## All set-up, then all tests
+	@./tests/run
+
+lint: venv ## The linters alone
+	@pytest -q tests/test_lint.py
+
+lock: venv ## Lock the tools' versions anew
+	@uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-emit-index-url \
+	    requirements.in -o requirements.txt
+
+venv: .venv/.complete
+.venv/.complete: requirements.txt
+	@python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq --yes python3-venv; }
+	@python3 -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep ^uv== requirements.txt)"
+	@$(BIN)/uv pip install --quiet -r requirements.txt
+# Without bytecode every Ansible process compiles itself anew; the collections' modules never run here.
+	@$(BIN)/python -m compileall -q -j0 -x 'ansible_collections/(?!ansible)' .venv/lib || true
+	@touch $@
+
+# The lab's own Debian packages; nothing is asked of apt when all are there.
+packages: venv
+	@missing=$$(for package in $$(python -m lab requirements); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
+	fi
