@@ -18,6 +18,7 @@ cluster: venv packages ## Boot the lab's hosts and converge them to the full clu
 	@printf '\nThe site answers at\n'; python -m lab -i $(INVENTORY) url
 	@printf '\nTry next:\n'
 	@printf '  %s\n' 'curl -kI $$(make -s url)        a hit on the second request: see Cache-Status' \
+	    '. .venv/bin/activate            puts ansible-playbook on the PATH; then' \
 	    'ansible-playbook site.yml       the same again: changed=0' \
 	    'make test                       all tests' \
 	    'make down                       take the lab down'
