@@ -29,6 +29,7 @@ url: venv ## Print where the site answers
 down: venv ## Take the lab down; nothing is left
 	@python -m lab -i $(INVENTORY) down
 
+test: more = vagrant
 test: venv packages ## All set-up, then all tests
 	@./tests/run
 
@@ -49,9 +50,9 @@ venv: .venv/.complete
 	@$(BIN)/python -m compileall -q -j0 -x 'ansible_collections/(?!ansible)' .venv/lib || true
 	@touch $@
 
-# The lab's own Debian packages; nothing is asked of apt when all are there.
+# The lab's own Debian packages, and `more`; nothing is asked of apt when all are there.
 packages: venv
-	@missing=$$(for package in $$(python -m lab requirements); do \
+	@missing=$$(for package in $(more) $$(python -m lab requirements); do \
 	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; done); \
 	if [ -n "$$missing" ]; then \
 	    $(SUDO) apt-get update -qq && \
