@@ -1,0 +1,101 @@
+"""Fixtures of all scenarios, and the journal of the hosts beside every failure."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from support import cluster as clusters
+from support.cluster import APPLICATION, Account, Cluster, manage
+from support.wait import eventually
+from support.web import Browser
+
+JOURNAL_UNITS = (APPLICATION, "nginx", "varnish*", "memcached", "postgresql@*", "nftables", "systemd-sysctl")
+
+
+def _hosts(config: pytest.Config) -> dict[str, Host]:
+    inventory = config.getoption("ansible_inventory")
+    found = testinfra.get_hosts(["all"], connection="ansible", ansible_inventory=inventory, sudo=True)
+    return {host.backend.host: host for host in found}
+
+
+JOURNAL_LINES = 30
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        units = " ".join(f"--unit={unit!r}" for unit in JOURNAL_UNITS)
+        concerned = getattr(item, "funcargs", {}).get("host")
+        for name, host in _hosts(item.config).items():
+            if concerned is None or concerned.backend.host == name:
+                journal = host.run(f"journalctl --no-pager --quiet --since=-1min --lines={JOURNAL_LINES} {units}")
+                report.sections.append((f"Journal of {name}", journal.stdout or journal.stderr))
+    return report
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Cluster:
+    return clusters.load(Path(pytestconfig.getoption("ansible_inventory")))
+
+
+@pytest.fixture(scope="session")
+def hosts(pytestconfig: pytest.Config) -> dict[str, Host]:
+    return _hosts(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def new_visitor(cluster: Cluster) -> Callable[[], Browser]:
+    """Make a browser that has never been here; the site answers by then, if it does at all."""
+
+    def make() -> Browser:
+        return Browser(cluster.edge, 443, cluster.authority)
+
+    eventually(lambda: make().get("/-/ready/").status == 200, limit=120)
+    return make
+
+
+@pytest.fixture
+def visitor(new_visitor: Callable[[], Browser]) -> Browser:
+    return new_visitor()
+
+
+@pytest.fixture(scope="session")
+def web(cluster: Cluster, hosts: dict[str, Host]) -> list[Host]:
+    return [hosts[name] for name in cluster.groups["web"]]
+
+
+@pytest.fixture(scope="session")
+def profiles(web: list[Host]) -> int:
+    """Profiles are in the directory: the first is number 1. How many there are."""
+    count = int(
+        manage(web[0], "shell", "-v0", "-c", "from people.models import Profile; print(Profile.objects.count())")
+    )
+    if not count:
+        manage(web[0], "seed_profiles", "--count", "200")
+    return count or 200
+
+
+@pytest.fixture(scope="session")
+def account(web: list[Host], profiles: int) -> Account:
+    """Somebody who may log in, administrator as well."""
+    made = Account(f"alice-{secrets.token_hex(4)}", secrets.token_urlsafe(24))
+    mail = f"--email={made.name}@example.org"
+    manage(
+        web[0], "createsuperuser", "--noinput", f"--username={made.name}", mail,
+        DJANGO_SUPERUSER_PASSWORD=made.password,
+    )  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def member(visitor: Browser, account: Account) -> Browser:
+    """A visitor who is logged in."""
+    visitor.log_in(account.name, account.password)
+    return visitor

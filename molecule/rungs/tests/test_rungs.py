@@ -1,0 +1,129 @@
+"""The ladder, up and down: whatever ran before, exactly the rung's parts run afterwards."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import pytest
+from testinfra.host import Host
+
+from support import sockets
+from support.cluster import APPLICATION, Account, Cluster, manage, requests
+from support.playbook import run
+from support.wait import eventually
+from support.web import Browser, stylesheet
+
+RUNGS = ("runserver", "uwsgi", "balanced", "cached")
+# Up, down, and two jumps.
+WAY = (*RUNGS, "balanced", "uwsgi", "runserver", "cached", "runserver")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the way has led: the rung, and whether it is there for the first time."""
+
+    number: int
+    rung: str
+
+    @property
+    def first_time(self) -> bool:
+        return self.rung not in WAY[: self.number]
+
+    @property
+    def behind_edge(self) -> bool:
+        return self.rung in ("balanced", "cached")
+
+    def __str__(self) -> str:
+        return f"{self.number + 1}-{self.rung}"
+
+
+STEPS = [Step(number, rung) for number, rung in enumerate(WAY)]
+
+
+@pytest.fixture(scope="module", params=STEPS, ids=str)
+def step(request: pytest.FixtureRequest, cluster: Cluster) -> Step:
+    """Converge to the next rung; the tests of a step run before the next step is taken."""
+    found: Step = request.param
+    run(f"playbooks/{found.rung}.yml", cluster.inventory).succeeded()
+    return found
+
+
+@pytest.fixture
+def visitor(step: Step, cluster: Cluster) -> Browser:
+    """A browser at the place where the rung answers."""
+    if step.behind_edge:
+        return Browser(cluster.edge, 443, cluster.authority)
+    return Browser(cluster.addresses[cluster.groups["web"][0]], 8000)
+
+
+def test_exactly_the_rungs_sockets_listen(step: Step, cluster: Cluster, hosts: dict[str, Host]) -> None:
+    found = {name: sockets.listening(host) for name, host in hosts.items()}
+    assert found == {name: sockets.expected(cluster, name, step.rung) for name in hosts}
+
+
+def test_a_second_run_changes_nothing(step: Step, cluster: Cluster) -> None:
+    if not step.first_time:
+        pytest.skip("seen when the way came to this rung first")
+    done = run(f"playbooks/{step.rung}.yml", cluster.inventory).succeeded()
+    assert set(done.changed.values()) == {0}, done.output
+
+
+def test_pages_answer(step: Step, visitor: Browser, profiles: int) -> None:
+    assert "Newest people" in visitor.get("/").text
+    assert visitor.get("/profile/1/").status == 200
+    assert visitor.get(stylesheet(visitor.get("/"))).status == 200
+
+
+def test_a_member_logs_in_and_creates_a_profile(step: Step, visitor: Browser, account: Account) -> None:
+    visitor.log_in(account.name, account.password)
+    name = f"Ida {secrets.token_hex(4)}"
+    assert visitor.get("/profile/new/").status == 200
+    fields = {"name": name, "job_title": "Tester", "company": "Example", "email": "ida@example.org", "bio": "Hello."}
+    answer = visitor.post("/profile/new/", fields)
+    assert answer.status == 302, answer.text
+    assert name in visitor.get(answer.headers["Location"]).text
+
+
+def test_only_the_cached_rung_caches(step: Step, visitor: Browser, profiles: int) -> None:
+    address = f"/?unseen={secrets.token_hex(8)}"
+    answers = [visitor.get(address) for _ in range(2)]
+    assert [answer.is_hit for answer in answers] == [False, step.rung == "cached"]
+    assert ("Cache-Status" in answers[0].headers) == (step.rung == "cached")
+
+
+def test_the_services_of_other_rungs_do_not_run_and_nothing_failed(
+    step: Step, cluster: Cluster, hosts: dict[str, Host]
+) -> None:
+    """Neither now nor after a reboot."""
+    wanted = {
+        APPLICATION: cluster.groups["web"] if step.behind_edge else cluster.groups["web"][:1],
+        "nginx": cluster.groups["edge"] if step.behind_edge else [],
+        "varnish": cluster.groups["edge"] if step.rung == "cached" else [],
+    }
+    for unit, members in wanted.items():
+        for name, host in hosts.items():
+            service = host.service(unit)
+            assert (service.is_running, service.is_enabled) == ((name in members,) * 2), (unit, name)
+    for host in hosts.values():
+        assert host.check_output("systemctl --failed --no-legend --plain") == ""
+
+
+def test_every_web_host_behind_the_edge_serves(step: Step, visitor: Browser, web: list[Host], profiles: int) -> None:
+    if not step.behind_edge:
+        pytest.skip("one web host serves below the edge")
+    for host in web:
+        eventually(lambda host=host: _takes_part(host, visitor))
+
+
+def _takes_part(host: Host, visitor: Browser) -> bool:
+    """Whether a request for an unknown page was the host's turn."""
+    before = requests(host)
+    visitor.get(f"/?unseen={secrets.token_hex(8)}")
+    return requests(host) > before
+
+
+def test_django_finds_nothing_to_warn_about_for_deployment(step: Step, web: list[Host]) -> None:
+    if not step.behind_edge:
+        pytest.skip("the first rungs are for trying out: no TLS")
+    assert "no issues" in manage(web[0], "check", "--deploy", "--fail-level", "WARNING")

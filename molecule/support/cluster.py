@@ -1,0 +1,107 @@
+"""The cluster under test, as its inventory describes it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+PROJECT = Path(__file__).resolve().parents[2]
+APPLICATION = "people"
+DOMAIN = "people.test"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Hosts by group, and what is known of each from the inventory alone."""
+
+    inventory: Path
+    groups: dict[str, list[str]]
+    addresses: dict[str, str]
+    releases: dict[str, str]
+
+    @property
+    def state(self) -> Path:
+        """Where the scenario's secrets and certificates are."""
+        return PROJECT / ".lab" / self.inventory.parent.name
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that the site's own is verified against."""
+        return self.state / "certificates" / "authority.crt"
+
+    @property
+    def edge(self) -> str:
+        """Address of the first edge host."""
+        return self.addresses[self.groups["edge"][0]]
+
+    def secrets(self) -> dict[str, str]:
+        """The scenario's secrets, by name."""
+        return {path.name: path.read_text().strip() for path in (self.state / "secrets").glob("app_*")}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who may log in to the site."""
+
+    name: str
+    password: str
+
+
+def load(inventory: Path) -> Cluster:
+    """Read an inventory with Ansible's own eyes."""
+    command = ["ansible-inventory", "-i", str(inventory), "--list"]
+    listing = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    hosts = listing["_meta"]["hostvars"]
+    return Cluster(
+        inventory=inventory,
+        groups={group: listing[group]["hosts"] for group in ("db", "cache", "web", "edge")},
+        addresses={name: values["ansible_host"] for name, values in hosts.items()},
+        releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
+    )
+
+
+def variant(cluster: Cluster, directory: Path, after: str, line: str) -> Path:
+    """Copy the scenario's inventory with one line more, and return the copy; it keeps the scenario's secrets."""
+    inventory = directory / cluster.inventory.parent.name / "inventory"
+    inventory.mkdir(parents=True)
+    (inventory / "group_vars").symlink_to(PROJECT / "inventories" / "lab" / "group_vars")
+    text = (cluster.inventory / "hosts.yml").read_text().replace("{{ inventory_dir }}/../../..", str(PROJECT))
+    assert text.count(after) == 1
+    (inventory / "hosts.yml").write_text(text.replace(after, after + line))
+    return inventory
+
+
+def copy_application(directory: Path) -> Path:
+    """Copy the example application's source to `directory`, to be changed there."""
+    copy = directory / "app"
+    shutil.copytree(PROJECT / "app", copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    return copy
+
+
+def manage(host: Host, *arguments: str, **environment: str) -> str:
+    """Run manage.py on a web host, as the application's user and with its environment."""
+    command = [
+        *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={APPLICATION}"),
+        f"--property=EnvironmentFile=/etc/{APPLICATION}/environment",
+        f"--working-directory=/srv/{APPLICATION}/current/source",
+        *(f"--setenv={name}={value}" for name, value in environment.items()),
+        *(f"/srv/{APPLICATION}/current/venv/bin/python", "manage.py", *arguments),
+    ]
+    return str(host.check_output(" ".join(["%s"] * len(command)), *command))
+
+
+def uwsgi_stats(host: Host) -> dict[str, Any]:
+    """What uWSGI on a web host tells of itself."""
+    read = "import socket; s = socket.socket(socket.AF_UNIX); s.connect(%r); print(s.makefile().read())"
+    return dict(json.loads(host.check_output("python3 -c %s", read % f"/run/{APPLICATION}/stats.sock")))
+
+
+def requests(host: Host) -> int:
+    """How many requests the application's workers on a web host have answered."""
+    return sum(worker["requests"] for worker in uwsgi_stats(host)["workers"])

@@ -1,0 +1,81 @@
+"""Runs of ansible-playbook, and what came of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.cluster import PROJECT
+
+RECAP = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
+LIMIT = 900
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run printed, and the tasks that changed something, by host."""
+
+    returncode: int
+    output: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        return {name: int(changed) for name, _, changed, _, _ in RECAP.findall(self.output)}
+
+    @property
+    def words(self) -> str:
+        """The output with its lines joined, so that a message is found however it is wrapped."""
+        return " ".join(self.output.split())
+
+    def succeeded(self) -> Run:
+        assert self.returncode == 0, self.output[-6000:]
+        return self
+
+    def failed(self) -> Run:
+        assert self.returncode != 0, self.output[-6000:]
+        return self
+
+
+def _command(playbook: str, inventory: Path, arguments: tuple[str, ...], variables: dict[str, object]) -> list[str]:
+    extra = ["-e", json.dumps(variables)] if variables else []
+    return ["ansible-playbook", "-i", str(inventory), *arguments, *extra, str(PROJECT / playbook)]
+
+
+def run(playbook: str, inventory: Path, *arguments: str, **variables: object) -> Run:
+    """Run a playbook of the project; `variables` are set on the command line."""
+    done = subprocess.run(
+        _command(playbook, inventory, arguments, variables),
+        cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=LIMIT,
+    )  # fmt: skip
+    return Run(done.returncode, done.stdout)
+
+
+def start(playbook: str, inventory: Path, **variables: object) -> subprocess.Popen[str]:
+    """Start a run in the background, in a process group of its own."""
+    return subprocess.Popen(
+        _command(playbook, inventory, (), variables),
+        cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"}, start_new_session=True,
+    )  # fmt: skip
+
+
+def run_until(banner: str, playbook: str, inventory: Path, **variables: object) -> str:
+    """Run a playbook and kill it, with all its processes, as soon as it prints `banner`; return what it printed.
+
+    Raises AssertionError when the run ends before that.
+    """
+    seen = ""
+    with start(playbook, inventory, **variables) as process:
+        assert process.stdout
+        for line in process.stdout:
+            seen += line
+            if banner in line:
+                os.killpg(process.pid, signal.SIGKILL)
+                return seen
+    raise AssertionError(f"The run ended without {banner!r}:\n{seen[-6000:]}")

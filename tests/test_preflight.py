@@ -1,0 +1,194 @@
+"""Bad input is told in the user's terms, with what to do about it, before a host is asked anything.
+
+The hosts of these inventories do not exist (RFC 5737): a run that tried one would say UNREACHABLE.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[1]
+GOOD_HOSTS: dict[str, dict[str, dict[str, str]]] = {
+    "db": {"db1": {"ansible_host": "192.0.2.11"}},
+    "cache": {"cache1": {"ansible_host": "192.0.2.21"}},
+    "web": {"web1": {"ansible_host": "192.0.2.31"}, "web2": {"ansible_host": "192.0.2.32"}},
+    "edge": {"edge1": {"ansible_host": "192.0.2.41"}},
+}
+GOOD_CHOICES: dict[str, Any] = {
+    "site_domain": "people.example.org",
+    "app_secret_key": "k" * 50,
+    "app_database_password": "p" * 32,
+}
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Refusal:
+    """Converge a good inventory with something changed; return what is said, with its lines joined."""
+
+    def converge(rung: str = "cached", groups: dict[str, Any] | None = None, **choices: object) -> str:
+        hosts = {group: {"hosts": members} for group, members in (GOOD_HOSTS | (groups or {})).items()}
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
+        (tmp_path / "group_vars").mkdir()
+        chosen = {name: value for name, value in (GOOD_CHOICES | choices).items() if value is not None}
+        (tmp_path / "group_vars" / "all.yml").write_text(yaml.safe_dump(chosen))
+        done = playbook(tmp_path, rung)
+        assert done.returncode != 0, done.stdout
+        assert "UNREACHABLE" not in done.stdout, done.stdout
+        return " ".join(done.stdout.split())
+
+    return converge
+
+
+def playbook(inventory: Path, rung: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["ansible-playbook", "-i", str(inventory), *arguments, f"playbooks/{rung}.yml"]
+    return subprocess.run(
+        command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_good_input_goes_on_to_the_hosts(tmp_path: Path) -> None:
+    """The control of all tests below: nothing but the missing hosts keeps this run from converging."""
+    hosts = {group: {"hosts": members} for group, members in GOOD_HOSTS.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts, "vars": GOOD_CHOICES}}))
+    done = playbook(tmp_path, "cached", "-e", json.dumps({"ansible_ssh_extra_args": "-o ConnectTimeout=1"}))
+    assert "UNREACHABLE" in done.stdout
+    assert "failed=0" in done.stdout
+
+
+@pytest.mark.parametrize("group", ["db", "cache", "web", "edge"])
+def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
+    said = refused(groups={group: {}})
+    assert f"Group '{group}' is empty: the cached rung needs at least one host in it" in said
+    assert str(tmp_path) in said
+
+
+@pytest.mark.parametrize(("rung", "group"), [("runserver", "web"), ("uwsgi", "db"), ("balanced", "edge")])
+def test_a_rung_that_lacks_a_group(refused: Refusal, rung: str, group: str) -> None:
+    said = refused(rung, groups={group: {}})
+    assert f"Group '{group}' is empty: the {rung} rung needs at least one host in it" in said
+
+
+def test_a_misspelt_group(refused: Refusal) -> None:
+    said = refused(groups={"webs": {"web3": {"ansible_host": "192.0.2.33"}}})
+    assert "web3: in none of the groups db, cache, web, edge. Is a group's name misspelt?" in said
+    assert "The inventory's groups are cache, db, edge, web, webs" in said
+
+
+def test_no_inventory_at_all(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all:\n")
+    done = playbook(tmp_path, "cached")
+    assert done.returncode != 0
+    assert "The inventory has no host" in " ".join(done.stdout.split())
+
+
+def test_two_hosts_with_one_address(refused: Refusal) -> None:
+    said = refused(groups={"cache": {"cache1": {"ansible_host": "192.0.2.11"}}})
+    assert "has the address '192.0.2.11': the firewall and the roles need an IP address that no other host has" in said
+
+
+def test_a_host_with_a_name_but_no_address(refused: Refusal) -> None:
+    said = refused(groups={"edge": {"edge.example.org": {}}})
+    assert "Host edge.example.org has the address 'edge.example.org'" in said
+    assert "Set ansible_host, or `address` where its peers reach it by another one" in said
+
+
+@pytest.mark.parametrize("value", [None, "", "short"], ids=["missing", "empty", "short"])
+@pytest.mark.parametrize("name", ["app_secret_key", "app_database_password"])
+def test_a_secret_that_is_not_set_or_too_short(refused: Refusal, tmp_path: Path, name: str, value: str | None) -> None:
+    said = refused(**{name: value})
+    assert f"{name} is not set, or shorter than" in said
+    assert f"{tmp_path}/group_vars/all/vault.yml" in said
+
+
+def test_a_domain_that_is_not_set(refused: Refusal) -> None:
+    said = refused(site_domain=None)
+    assert "site_domain is not set" in said
+    assert "write the name visitors type in" in said
+
+
+@pytest.mark.parametrize("name", ["My-App", "1people", "people.site", "postgres", "p" * 32])
+def test_a_name_that_no_user_or_database_can_have(refused: Refusal, name: str) -> None:
+    said = refused(app_name=name)
+    assert f"app_name is '{name}': use at most 31 lower-case letters, digits and underscores" in said
+
+
+def test_an_application_that_is_not_there(refused: Refusal, tmp_path: Path) -> None:
+    source = tmp_path / "nowhere"
+    assert f"app_source is '{source}': there is no directory {source}." in refused(app_source=str(source))
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("manage.py", "There is no manage.py in {source} (app_source)."),
+        ("requirements.txt", "There is no requirements.txt in {source} (app_requirements, app_source)."),
+        ("config/wsgi.py", "app_wsgi_module is 'config.wsgi': there is no such module in {source}."),
+    ],
+)
+def test_an_application_that_lacks_a_part(refused: Refusal, tmp_path: Path, missing: str, message: str) -> None:
+    source = tmp_path / "source"
+    for name in {"manage.py", "requirements.txt", "config/wsgi.py"} - {missing}:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).touch()
+    assert message.format(source=source) in refused(app_source=str(source))
+
+
+def test_a_variable_of_the_environment_that_is_no_name(refused: Refusal) -> None:
+    said = refused(app_environment={"NOT A NAME": "1"})
+    assert "app_environment: 'NOT A NAME' must be a name of letters, digits and underscores" in said
+
+
+def test_a_variable_of_the_environment_with_two_lines(refused: Refusal) -> None:
+    said = refused(app_environment={"MOTTO": "one\ntwo"})
+    assert "app_environment: 'MOTTO' must be" in said
+    assert "with a value of one line" in said
+
+
+def test_a_certificate_that_is_not_there(refused: Refusal, tmp_path: Path) -> None:
+    chain = tmp_path / "chain.pem"
+    said = refused(site_certificate="files", site_certificate_file=str(chain))
+    assert f"site_certificate is 'files', and site_certificate_file is '{chain}'" in said
+    assert "there is no such file on the control machine" in said
+
+
+def test_a_certificate_without_its_key(refused: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "chain.pem").touch()
+    said = refused(site_certificate="files", site_certificate_file=str(tmp_path / "chain.pem"))
+    assert "site_certificate is 'files', and site_certificate_key_file is ''" in said
+
+
+def test_a_certificate_from_nowhere(refused: Refusal) -> None:
+    said = refused(site_certificate="letsencrypt")
+    assert "site_certificate" in said
+    assert "lab, files" in said
+
+
+@pytest.mark.parametrize("rung", ["runserver", "uwsgi", "balanced", "cached"])
+def test_a_run_for_one_host_alone_is_checked_as_well(tmp_path: Path, rung: str) -> None:
+    hosts = {group: {"hosts": members} for group, members in GOOD_HOSTS.items()}
+    choices = GOOD_CHOICES | {"app_secret_key": ""}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts, "vars": choices}}))
+    done = playbook(tmp_path, rung, "--limit", "web2")
+    assert done.returncode != 0
+    assert "app_secret_key is not set" in " ".join(done.stdout.split())
+    assert "UNREACHABLE" not in done.stdout
+
+
+def test_the_lab_refuses_a_release_it_does_not_know(tmp_path: Path) -> None:
+    import sys
+
+    host = {"ansible_host": "10.44.9.11", "lab_release": "sid"}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"web1": host}}}))
+    command = [sys.executable, "-m", "lab", "-i", str(tmp_path), "up"]
+    done = subprocess.run(command, cwd=PROJECT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "lab_release 'sid' is not known: write trixie or bookworm" in done.stderr
