@@ -43,12 +43,16 @@ import os
 import subprocess
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 LEFT_OUT = {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", "node_modules", ".pytest_cache", ".mypy_cache",
             ".ruff_cache", ".tox", ".idea", ".vscode"}  # fmt: skip
+
+# How long an archive that no run asks for is kept.
+KEPT_SECONDS = 30 * 24 * 3600
 
 
 def source_files(root: Path) -> list[Path]:
@@ -109,6 +113,10 @@ def main() -> None:
         with tempfile.NamedTemporaryFile(dir=destination, delete=False) as temporary:
             temporary.write(gzip.compress(content, mtime=0))
         Path(temporary.name).replace(archive)
+    archive.touch()
+    for other in destination.glob(f"{module.params['name']}-*.tar.gz"):
+        if time.time() - other.stat().st_mtime > KEPT_SECONDS:
+            other.unlink(missing_ok=True)
     module.exit_json(changed=False, archive=str(archive), digest=digest)
 
 
