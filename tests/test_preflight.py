@@ -166,6 +166,38 @@ def test_a_certificate_without_its_key(refused: Refusal, tmp_path: Path) -> None
     assert "site_certificate is 'files', and site_certificate_key_file is ''" in said
 
 
+def test_a_certificate_made_for_another_key(refused: Refusal, tmp_path: Path) -> None:
+    for name in ("ours", "theirs"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=people.test", "-days", "2",
+             "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.crt"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    said = refused(
+        site_certificate="files",
+        site_certificate_file=str(tmp_path / "ours.crt"),
+        site_certificate_key_file=str(tmp_path / "theirs.key"),
+    )
+    assert f"is NOT made for the key {tmp_path / 'theirs.key'}" in said
+
+
+@pytest.mark.parametrize(
+    ("choice", "value"), [("app_static_url", "static/"), ("app_static_url", "/"), ("app_health_path", "ready")]
+)
+def test_a_path_that_is_none(refused: Refusal, choice: str, value: str) -> None:
+    assert f"{choice} is '{value}': write a path that begins with /." in refused(**{choice: value})
+
+
+def test_a_domain_that_is_an_address_of_a_page(refused: Refusal) -> None:
+    assert "'https://people.test' (site_domain, site_aliases) is not a host name" in refused(
+        site_domain="https://people.test"
+    )
+
+
+def test_a_variable_of_the_environment_without_a_value(refused: Refusal) -> None:
+    assert "app_environment: 'EMPTY' must be" in refused(app_environment={"EMPTY": None})
+
+
 def test_a_certificate_from_nowhere(refused: Refusal) -> None:
     said = refused(site_certificate="letsencrypt")
     assert "site_certificate" in said
