@@ -15,7 +15,7 @@ ROLES = sorted(path for path in (PROJECT / "roles").iterdir() if path.is_dir())
 SERVING = {"web", "edge", "web_outdated"}
 MOVES_SERVICES = {"restarted", "reloaded"}
 # Nobody outside notices these: settings are loaded, rules replaced in one transaction.
-UNNOTICED = {"nftables", "systemd-sysctl"}
+UNNOTICED = {"hugproof-firewall", "systemd-sysctl"}
 LONGEST_TASK_FILE = 80
 
 

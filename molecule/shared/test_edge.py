@@ -80,8 +80,11 @@ def test_varnish_does_not_serve_as_root(host: Host) -> None:
 
 
 def test_the_sites_key_is_for_root_alone(host: Host) -> None:
-    key = host.file("/etc/ssl/hugproof/site.key")
+    lines = host.check_output("nginx -T 2>/dev/null").splitlines()
+    (path,) = {line.split()[1].rstrip(";") for line in lines if line.strip().startswith("ssl_certificate_key")}
+    key = host.file(path)
     assert (key.user, key.mode) == ("root", 0o600)
+    assert "PRIVATE KEY" in key.content_string
 
 
 def test_root_purges_a_page_and_visitors_get_a_fresh_one(host: Host, cluster: Cluster) -> None:

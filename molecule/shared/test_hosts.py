@@ -95,7 +95,7 @@ def _entitled(cluster: Cluster, source: str) -> set[tuple[str, int]]:
 
 def test_the_firewall_drops_by_default_and_is_there_at_boot(host: Host) -> None:
     assert "policy drop;" in host.check_output("nft list chain inet hugproof input")
-    assert host.service("nftables").is_enabled
+    assert host.service("hugproof-firewall").is_enabled
 
 
 def test_ssh_lets_a_new_connection_in(name: str, cluster: Cluster) -> None:

@@ -128,6 +128,15 @@ def test_an_apt_lock_is_waited_for(site: Site) -> None:
     assert site.host.package("tree").is_installed
 
 
+def test_a_firewall_that_locks_ssh_out_opens_again(site: Site) -> None:
+    """The next run is let in, and closes it again."""
+    done = site.converge(base_ssh_sources=["192.0.2.1"]).failed()
+    assert "A new connection gets through the firewall" in done.output
+    assert site.converge().succeeded().changed["site1"] > 0
+    assert "policy drop;" in site.host.check_output("nft list chain inet hugproof input")
+    assert site.answers()
+
+
 def test_the_applications_own_tests_pass_against_the_hosts_servers(site: Site) -> None:
     """On this Python, this PostgreSQL, this memcached; as the database's own administrator, who may make databases."""
     archive = subprocess.run(
