@@ -35,9 +35,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         concerned = getattr(item, "funcargs", {}).get("host")
         for name, host in _hosts(item.config).items():
             if concerned is None or concerned.backend.host == name:
-                journal = host.run(f"journalctl --no-pager --quiet --since=-1min --lines={JOURNAL_LINES} {units}")
-                report.sections.append((f"Journal of {name}", journal.stdout or journal.stderr))
+                report.sections.append((f"Journal of {name}", _journal(host, units)))
     return report
+
+
+def _journal(host: Host, units: str) -> str:
+    try:
+        asked = host.run(f"journalctl --no-pager --quiet --since=-1min --lines={JOURNAL_LINES} {units}")
+    except RuntimeError as error:  # testinfra's, when ssh does not get through
+        return str(error)
+    return str(asked.stdout or asked.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ SERVING = {"web", "edge", "web_outdated"}
 MOVES_SERVICES = {"restarted", "reloaded"}
 # Nobody outside notices these: settings are loaded, rules replaced in one transaction.
 UNNOTICED = {"hugproof-firewall", "systemd-sysctl"}
-LONGEST_TASK_FILE = 80
+LONGEST_TASK_FILE = 90  # the rule says "about 80"
 
 
 def tracked(*patterns: str) -> list[Path]:

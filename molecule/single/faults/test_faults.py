@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,6 +133,7 @@ def test_a_firewall_that_locks_ssh_out_opens_again(site: Site) -> None:
     """The next run is let in, and closes it again."""
     done = site.converge(base_ssh_sources=["192.0.2.1"]).failed()
     assert "A new connection gets through the firewall" in done.output
+    eventually(lambda: socket.create_connection((site.cluster.edge, 22), timeout=5), limit=120).close()
     assert site.converge().succeeded().changed["site1"] > 0
     assert "policy drop;" in site.host.check_output("nft list chain inet hugproof input")
     assert site.answers()

@@ -50,7 +50,7 @@ sub edge_drop_parameters {
 }
 
 sub edge_too_large {
-    if (std.integer(beresp.http.Content-Length, 0) > {{ varnish_edge_object_limit_mb * 1024 * 1024 }}) {
+    if (std.integer(beresp.http.Content-Length, 0) > {{ varnish_edge_object_limit_mb | int * 1024 * 1024 }}) {
         call vcl_beresp_hitmiss;
     }
 }
