@@ -236,6 +236,8 @@ def _identity(machine: Machine) -> dict[str, str]:
         f"[Match]\nName=host0\n\n[Network]\nAddress={host.address}/24\nGateway={network.gateway(machine.network)}\n"
         "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     )
+    # An sshd that answers earlier refuses everybody but root: the system is booting up.
+    files["etc/systemd/system/ssh.service.d/lab.conf"] = "[Unit]\nAfter=systemd-user-sessions.service\n"
     if host.release != "bookworm":
         # OpenSSH 9.8 and later shut out who connects often, as tests do; earlier ones refuse the option.
         files["etc/ssh/sshd_config.d/90-lab.conf"] = f"PerSourcePenaltyExemptList {machine.network}\n"
