@@ -76,7 +76,8 @@ def test_requirements_that_do_not_install(site: Site, application: Path, unswitc
 
 def test_an_nginx_option_that_nginx_refuses(site: Site, unharmed: None) -> None:
     done = site.converge(nginx_lb_server_options=["no_such_directive on;"]).failed()
-    assert 'unknown directive "no_such_directive"' in done.words
+    assert "unknown directive" in done.words
+    assert "no_such_directive" in done.words
 
 
 def test_a_varnish_option_that_makes_no_sense(site: Site, unharmed: None) -> None:
@@ -87,7 +88,7 @@ def test_a_varnish_option_that_makes_no_sense(site: Site, unharmed: None) -> Non
 def test_a_varnish_option_that_the_vcl_compiler_refuses(site: Site, unharmed: None) -> None:
     """It looks right to the role: only Varnish itself knows."""
     done = site.converge(varnish_edge_backend="run/relative.sock").failed()
-    assert "must be an absolute path" in done.words
+    assert "Backend path: Must be an absolute path" in done.words
 
 
 def test_another_version_of_postgresql_is_refused_while_there_is_data(site: Site, unharmed: None) -> None:
