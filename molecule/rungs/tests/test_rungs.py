@@ -19,6 +19,11 @@ RUNGS = ("runserver", "uwsgi", "balanced", "cached")
 WAY = (*RUNGS, "balanced", "uwsgi", "runserver", "cached", "runserver")
 
 
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_dry_run_passes_on_bare_hosts(rung: str, cluster: Cluster) -> None:
+    run(f"playbooks/{rung}.yml", cluster.inventory, "--check").succeeded()
+
+
 @dataclass(frozen=True)
 class Step:
     """Where the way has led: the rung, and whether it is there for the first time."""

@@ -20,6 +20,9 @@ POINTS = (
     "TASK [nginx_lb : Nginx runs with the configuration on disk]",
 )
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ida@example.org"
+IDAS_SUDO = "sudo -u ida sudo -n true"
+
 
 @pytest.fixture(scope="module")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
@@ -27,6 +30,7 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     source = copy_application(tmp_path_factory.mktemp("release"))
     (source / "RELEASE").write_text("the next one\n")
     return {
+        "base_administrators": [{"name": "ida", "key": KEY}],
         "base_firewall_rules": ["tcp dport 2022 accept"],
         "postgres_max_connections": 150,
         "memcached_max_connections": 2048,
@@ -47,6 +51,7 @@ def test_the_next_run_completes_all_of_it(site: Site, changes: dict[str, object]
     """Not only on disk: every service runs the newest configuration."""
     site.converge(**changes).succeeded()
     host = site.host
+    assert host.run(IDAS_SUDO).rc == 0
     assert "tcp dport 2022 accept" in host.check_output("nft list table inet hugproof")
     assert host.check_output("cd /; sudo -u postgres psql -tAc 'SHOW max_connections'") == "150"
     assert "-c 2048" in host.check_output("ps -o args= -C memcached")
@@ -64,6 +69,7 @@ def test_nothing_is_left_to_do_afterwards(site: Site, changes: dict[str, object]
 
 def test_the_way_back_is_a_run_as_well(site: Site) -> None:
     site.converge().succeeded()
+    assert site.host.run(IDAS_SUDO).rc != 0
     assert "X-Probe" not in site.browser().get("/").headers
     assert site.converge().succeeded().changed["site1"] == 0
     assert site.host.check_output("systemctl is-system-running") == "running"
