@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help cluster url down test lint lock venv packages
+.PHONY: help cluster url ladder down test lint lock venv packages
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -26,19 +26,27 @@ cluster: venv packages ## Boot the lab's hosts and converge them to the full clu
 url: venv ## Print where the site answers
 	@python -m lab -i $(INVENTORY) url
 
+ladder: more = nghttp2-client
+ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,$(INVENTORY))
+ladder: venv .venv/.loadtest packages ## Put every rung under the talk's load: reports/ladder.html
+	@if [ $(INVENTORY) = inventories/ladder ]; then python -m lab -i $(INVENTORY) up; fi
+	@python -m loadtest ladder -i $(INVENTORY) $(ARGS)
+
 down: venv ## Take the lab down; nothing is left
 	@python -m lab -i $(INVENTORY) down
 
 test: more = vagrant
-test: venv packages ## All set-up, then all tests
+test: venv .venv/.loadtest packages ## All set-up, then all tests
 	@./tests/run
 
 lint: venv ## The linters alone
 	@pytest -q tests/test_lint.py
 
 lock: venv ## Lock the tools' versions anew
-	@uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-emit-index-url \
-	    requirements.in -o requirements.txt
+	@for directory in . loadtest; do \
+	    (cd $$directory && uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header \
+	        --no-emit-index-url requirements.in -o requirements.txt) || exit; \
+	done
 
 venv: .venv/.complete
 .venv/.complete: requirements.txt
@@ -48,6 +56,10 @@ venv: .venv/.complete
 	@$(BIN)/uv pip install --quiet -r requirements.txt
 # Without bytecode every Ansible process compiles itself anew; the collections' modules never run here.
 	@$(BIN)/python -m compileall -q -j0 -x 'ansible_collections/(?!ansible)' .venv/lib || true
+	@touch $@
+
+.venv/.loadtest: .venv/.complete loadtest/requirements.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode -r loadtest/requirements.txt
 	@touch $@
 
 # The lab's own Debian packages, and `more`; nothing is asked of apt when all are there.

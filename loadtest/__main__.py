@@ -1,0 +1,178 @@
+"""The command line: python -m loadtest -i INVENTORY ladder."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import secrets
+from pathlib import Path
+
+from loadtest import capacity, costs, ladder, load, report
+from loadtest.capacity import Costs, Demand, known_hit_ratio
+from loadtest.ladder import STEPS, Ladder, Settings, say
+from loadtest.load import Plan
+from loadtest.target import PROJECT, LoadError
+from loadtest.target import load as read_target
+
+REPORTS = PROJECT / "reports"
+# The results that the documentation shows.
+COMMITTED = PROJECT / "loadtest" / "results" / "ladder.json"
+GROUPS = ("edge", "web", "db", "cache")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except LoadError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("Interrupted: the load has stopped; what was measured is kept, and the same command goes on from there.")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    climb = commands.add_parser("ladder", help="Put every rung under the talk's load and write the report.")
+    climb.set_defaults(run=_ladder)
+    climb.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
+    climb.add_argument(
+        "--rung", choices=ladder.RUNGS, action="append", help="this rung alone; may be given more than once"
+    )
+    climb.add_argument("--mix", choices=("published", "spoken"), default="published", help="default: %(default)s")
+    climb.add_argument("--plan", type=Path, default=load.PEOPLE, help="a locustfile of your own")
+    climb.add_argument(
+        "--plan-option", action="append", default=[], help="handed on to the plan, such as --plan-option=--mix=x"
+    )
+    climb.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
+    climb.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
+    climb.add_argument("--seconds", type=_count, default=40, help="measured time of a run (%(default)s)")
+    climb.add_argument("--warmup", type=_count, default=10, help="seconds before that (%(default)s)")
+    climb.add_argument(
+        "--off", type=int, default=600, help="seconds of the finale without web hosts; 0: no finale (%(default)s)"
+    )
+    climb.add_argument("--fresh", action="store_true", help="forget earlier results")
+    climb.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
+
+    cost = commands.add_parser("costs", help="CPU milliseconds of each class of request, one class at a time.")
+    cost.set_defaults(run=_costs)
+    cost.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
+    cost.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
+    cost.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
+    cost.add_argument("--seconds", type=_count, default=15, help="measured time of a class (%(default)s)")
+    cost.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
+
+    plan = commands.add_parser("capacity", help="How many hosts a site needs, from what a ladder has measured.")
+    plan.set_defaults(run=_capacity)
+    plan.add_argument("requests_a_day", type=_positive, help="pages a day")
+    plan.add_argument("--hit-ratio", type=_share, help="share of requests that the cache answers (as measured)")
+    plan.add_argument("--peak", type=_positive, default=4.0, help="the busiest second against the mean (%(default)s)")
+    plan.add_argument("--cores", type=_positive, default=2.0, help="of each host (%(default)s)")
+    plan.add_argument("--utilisation", type=_share, default=0.6, help="share of a host to be at work (%(default)s)")
+    for group in GROUPS:
+        plan.add_argument(f"--{group}-ms", type=_positive, help=f"CPU milliseconds of {group} a request (as measured)")
+    plan.add_argument("--results", type=Path, default=COMMITTED, help="a ladder's results (%(default)s)")
+
+    render = commands.add_parser("render", help="Write the report of a file of results again.")
+    render.set_defaults(run=_render)
+    render.add_argument("results", type=Path, nargs="?", default=REPORTS / "ladder.json")
+    render.add_argument("--markdown", action="store_true", help="print the README's table in place of the page")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1.")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0.")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: write a number from 0 up to, not with, 1.")
+    return value
+
+
+def _ladder(options: argparse.Namespace) -> int:
+    if not options.plan.is_file():
+        raise LoadError(f"There is no plan {options.plan}: give a locustfile.")
+    target = read_target(options.inventory)
+    own = options.plan.resolve() != load.PEOPLE
+    arguments = [] if own else ["--mix", options.mix, "--profiles", str(options.profiles)]
+    plan = Plan(options.plan.resolve(), (*arguments, *options.plan_option), secrets.token_urlsafe(24))
+    settings = Settings(
+        str(options.inventory), options.mix, options.profiles, options.seconds, options.warmup, target.caps
+    )
+    climb = Ladder(target, settings, options.reports / "ladder.json", plan)
+    if not options.fresh and (before := climb.resume()):
+        say(f"Going on after {before} runs in {climb.file}.")
+    steps = [step for step in STEPS if not options.rung or step.rung in options.rung]
+    climb.climb(steps, options.repeats)
+    if not options.rung or "cached" in options.rung:
+        if not climb.ceiling and not own:
+            climb.top(options.repeats)
+        if options.off and not climb.finale:
+            climb.finish(options.off)
+    climb.tidy()
+    page = report.write(climb.file)
+    say(f"{climb.file}, {page}")
+    return int(any("error" in run for run in climb.runs))
+
+
+def _costs(options: argparse.Namespace) -> None:
+    target = read_target(options.inventory)
+    plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
+    costs.measure(
+        target,
+        plan,
+        profiles=options.profiles,
+        seconds=options.seconds,
+        rounds=options.repeats,
+        file=options.reports / "costs.json",
+    )
+
+
+def _capacity(options: argparse.Namespace) -> None:
+    if not options.results.is_file():
+        raise LoadError(f"There is no {options.results}: `make ladder` writes one.")
+    known = capacity.measured(options.results)
+    given = {group: getattr(options, f"{group}_ms") for group in GROUPS}
+    wanted = Costs(**{group: given[group] or getattr(known, group) for group in GROUPS})
+    ratio = known_hit_ratio(options.results) if options.hit_ratio is None else options.hit_ratio
+    demand = Demand(options.requests_a_day, ratio, options.peak)
+    cores = wanted.demand(demand)
+    hosts = wanted.hosts(demand, options.cores, options.utilisation)
+    print(f"{demand.requests_a_second:,.0f} requests/s at the peak, {ratio:.0%} of them hits\n")
+    print(f"{'group':8}{'CPU-ms':>8}{'cores at work':>16}{'hosts':>8}")
+    for group in GROUPS:
+        print(f"{group:8}{getattr(wanted, group):>8.2f}{cores[group]:>16.2f}{hosts[group]:>8}")
+
+
+def _render(options: argparse.Namespace) -> None:
+    if not options.results.is_file():
+        raise LoadError(f"There is no {options.results}: `make ladder` writes it.")
+    if options.markdown:
+        print(report.markdown(options.results))
+    else:
+        say(str(report.write(options.results)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,132 @@
+"""Locust at work: its command, and what it measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadtest.target import BIN, PROJECT, LoadError, Target
+from loadtest.words import MEASURING
+
+PEOPLE = PROJECT / "loadtest" / "plans" / "people.py"
+# Seconds: however a run was asked for, it ends.
+LONGEST = 3600
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A locustfile with its own options, and the password that its visitors know."""
+
+    file: Path = PEOPLE
+    arguments: tuple[str, ...] = ()
+    password: str = ""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much is sent: `users` who go round without a pause or, with `rate`, visits a second of an open model.
+
+    Nothing counts in the first `warmup` seconds. A `trial` takes every step of the plan once.
+    """
+
+    users: int = 1
+    rate: float = 0
+    seconds: float = LONGEST
+    warmup: float = 0
+    trial: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        """For Locust. Raises LoadError for a load without an end."""
+        whole = self.seconds + self.warmup
+        if not 0 < whole <= LONGEST:
+            raise LoadError(f"A run of {whole:.0f} s: it must end within {LONGEST} s.")
+        model = ["Arrivals", "--rate", str(self.rate), "--users", "1"] if self.rate else ["--users", str(self.users)]
+        return [*model, "--spawn-rate", str(max(self.users, 1)), "--run-time", f"{whole:.0f}s"]
+
+
+@dataclass
+class Traffic:
+    """A generator that runs: what it printed so far, and in the end what it recorded and its own CPU seconds."""
+
+    process: subprocess.Popen[str]
+    measuring: threading.Event = field(default_factory=threading.Event)
+    output: str = ""
+    recorded: dict[str, Any] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+    def wait(self) -> None:
+        """Wait until the generator has ended by itself."""
+        self.process.wait()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output += line
+            if line.strip() == MEASURING:
+                self.measuring.set()
+        self.measuring.set()
+
+
+@contextmanager
+def traffic(target: Target, rung: str, plan: Plan, load: Load) -> Iterator[Traffic]:
+    """Send load to a target while the block runs; afterwards `recorded` and `cpu_seconds` are known.
+
+    Raises LoadError when the generator itself fails; requests that fail are recorded.
+    """
+    if not (BIN / "locust").exists():
+        raise LoadError("Locust is not installed: make .venv/.loadtest")
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
+        result = Path(directory) / "result.json"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        running = Traffic(_started(target, rung, plan, load, result))
+        reader = threading.Thread(target=running._read)
+        reader.start()
+        try:
+            running.measuring.wait()
+            yield running
+            # Ends by itself when its time is over; asked to, it ends as well and tells what it has seen.
+            running.process.terminate()
+            running.process.wait(timeout=60)
+        finally:
+            if running.process.poll() is None:
+                os.killpg(running.process.pid, signal.SIGKILL)
+                running.process.wait()
+            reader.join()
+        if running.process.returncode or not result.exists():
+            raise LoadError(f"Locust ended with status {running.process.returncode}:\n{running.output[-3000:]}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        running.cpu_seconds = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)
+        running.recorded = json.loads(result.read_text())
+
+
+def _started(target: Target, rung: str, plan: Plan, load: Load, result: Path) -> subprocess.Popen[str]:
+    """The generator, in a process group of its own."""
+    command = [
+        str(BIN / "locust"), "--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0",
+        "--locustfile", f"{plan.file},{PROJECT / 'loadtest' / 'recorder.py'}", "--host", target.url(rung),
+        *load.arguments, *plan.arguments,
+    ]  # fmt: skip
+    environment = os.environ | {
+        "PYTHONPATH": str(PROJECT),
+        "GEVENT_RESOLVER": "loadtest.resolver.Resolver",
+        "LOADTEST_ADDRESSES": target.resolved,
+        "LOADTEST_PASSWORD": plan.password,
+        "LOADTEST_RESULT": str(result),
+        "LOADTEST_TRIAL": "1" if load.trial else "",
+        "LOADTEST_WARMUP": str(load.warmup),
+    }
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip

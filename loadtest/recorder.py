@@ -1,0 +1,133 @@
+"""Records what a Locust plan measures, class by class; used as a second locustfile beside the plan.
+
+Locust's own statistics round to the millisecond and know nothing of caches. LOADTEST_WARMUP is the time in seconds
+before anything counts, LOADTEST_RESULT the file that the result goes to, as JSON:
+{"seconds": S, "classes": {NAME: {"failures": {TEXT: N}, "times": {OUTCOME: {MILLISECONDS: N}},
+"seconds": {SECOND: [ANSWERED, FAILED]}}}}. OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none.
+A request counts in the second in which it ends. Failed requests have no time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.env import Environment
+
+from loadtest.words import MEASURING
+
+WARMUP = float(os.environ.get("LOADTEST_WARMUP", "0"))
+RESULT = os.environ.get("LOADTEST_RESULT", "")
+
+
+class Recorder:
+    """Counts of one process, which add up."""
+
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.ended = 0.0
+        self.failures: dict[str, Counter[str]] = defaultdict(Counter)
+        self.times: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        self.seconds: dict[str, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+
+    def start(self) -> None:
+        self.began = time.time() + WARMUP
+
+    def stop(self) -> None:
+        self.ended = self.ended or time.time()
+
+    def add(self, name: str, milliseconds: float, outcome: str, failure: str | None) -> None:
+        """Count one request, which ends now."""
+        second = int(time.time() - self.began)
+        if not self.began or time.time() < self.began:
+            return
+        self.seconds[name][str(second)][failure is not None] += 1
+        if failure is None:
+            self.times[name][outcome][rounded(milliseconds)] += 1
+        else:
+            self.failures[name][failure] += 1
+
+    def merge(self, other: dict[str, Any]) -> None:
+        """Add the counts of another process, in the form that `as_dict` gives them."""
+        for name, found in other["classes"].items():
+            self.failures[name].update(found["failures"])
+            for outcome, times in found["times"].items():
+                self.times[name][outcome].update(times)
+            for second, (answered, failed) in found["seconds"].items():
+                self.seconds[name][second].update({0: answered, 1: failed})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, in the form that the module's head describes."""
+        classes = {
+            name: {
+                "failures": self.failures[name],
+                "times": self.times[name],
+                "seconds": {second: [counts[0], counts[1]] for second, counts in self.seconds[name].items()},
+            }
+            for name in sorted(self.seconds)
+        }
+        return {"seconds": max((self.ended or time.time()) - self.began, 0), "classes": classes}
+
+
+def rounded(milliseconds: float) -> str:
+    """A time with three significant digits, so that a result stays small however many requests it is of."""
+    return f"{milliseconds:.3g}" if milliseconds < 1000 else str(round(milliseconds, -1))
+
+
+def outcome(headers: Any) -> str:
+    """What the cache did, by its Cache-Status (RFC 9211)."""
+    status = str((headers or {}).get("Cache-Status") or "")
+    if "; hit" in status:
+        return "stale" if re.search(r"ttl=-", status) else "hit"
+    if "fwd=stale" in status:
+        return "stale"
+    if "fwd=uri-miss" in status or "fwd=vary-miss" in status or "fwd=miss" in status:
+        return "miss"
+    return "pass" if "fwd=" in status else "none"
+
+
+recorder = Recorder()
+
+
+@events.test_start.add_listener
+def _start(environment: Environment, **_: Any) -> None:
+    recorder.start()
+    gevent.spawn_later(WARMUP, print, MEASURING, flush=True)
+
+
+@events.request.add_listener
+def _request(name: str, response_time: float, response: Any, exception: BaseException | None, **_: Any) -> None:
+    failure = None if exception is None else str(exception) or type(exception).__name__
+    recorder.add(name, response_time, outcome(getattr(response, "headers", None)), failure)
+
+
+@events.test_stopping.add_listener
+def _stopping(**_: Any) -> None:
+    recorder.stop()
+
+
+@events.report_to_master.add_listener
+def _report(data: dict[str, Any], **_: Any) -> None:
+    data["loadtest"] = recorder.as_dict()
+    recorder.failures.clear()
+    recorder.times.clear()
+    recorder.seconds.clear()
+
+
+@events.worker_report.add_listener
+def _merge(data: dict[str, Any], **_: Any) -> None:
+    recorder.merge(data["loadtest"])
+
+
+@events.quit.add_listener
+def _quit(**_: Any) -> None:
+    if RESULT and not os.environ.get("LOADTEST_WORKER"):
+        recorder.stop()
+        Path(RESULT).write_text(json.dumps(recorder.as_dict()))

@@ -1,0 +1,266 @@
+"""Turns a file of results into a page that stands alone, and into the README's table."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from jinja2 import Environment, FileSystemLoader
+from matplotlib.figure import Figure
+
+from loadtest.ladder import STEPS, Step
+from loadtest.results import merged, percentile
+
+mpl.rcParams.update({"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+
+# What the talk measured: requests/s and mean response in milliseconds, from its transcript.
+TALK = {
+    "runserver-1-50": (28.2, 1353),
+    "uwsgi-1-50": (72.4, 279),
+    "uwsgi-1-100": (101, 750),
+    "balanced-2-100": (137.4, 403),
+    "balanced-2-200": (166, 1005),
+    "cached-2-200": (456, 203),
+    "cached-2-400": (476, 360),
+}
+# What is held against what, in the same round: title, a step, another step, the talk's ratio.
+RATIOS = (
+    ("uWSGI / runserver, 50 users", "uwsgi-1-50", "runserver-1-50", 2.57),
+    ("balanced with 2 web hosts / uWSGI with 1", "balanced-2-100", "uwsgi-1-100", 1.90),
+    ("cached / balanced, 200 users", "cached-2-200", "balanced-2-200", 2.75),
+    ("cached / runserver", "cached-2-200", "runserver-1-50", 16.2),
+    ("3 web hosts / 1, cached, 200 users", "cached-3-200", "cached-1-200", None),
+    ("3 web hosts / 1, balanced, 200 users", "balanced-3-200", "balanced-1-200", None),
+)
+COLOURS = {"runserver": "#8d6e63", "uwsgi": "#c77700", "balanced": "#2e7d9a", "cached": "#2e7d4f"}
+OUTCOMES = {"hit": "#2e7d4f", "stale": "#9acd9f", "miss": "#c77700", "pass": "#8a4f9e", "none": "#8d6e63"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step's runs, by medians; `low` and `high` are of requests/s. Times are in milliseconds."""
+
+    step: Step
+    runs: int
+    errors: list[str]
+    rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    failed: int = 0
+    requests: int = 0
+    hit_ratio: float | None = None
+    web_ms: float | None = None
+    generator: float | None = None
+
+    @property
+    def talk(self) -> tuple[float, float] | None:
+        return TALK.get(self.step.name)
+
+
+def rows(results: dict[str, Any]) -> list[Row]:
+    """One row for each step that was tried, in the order of the ladder."""
+    by_step: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in results["runs"]:
+        by_step[run["step"]].append(run)
+    return [
+        _row(step, by_step[step.name], results["settings"]) for step in sorted(STEPS, key=_order) if by_step[step.name]
+    ]
+
+
+def _order(step: Step) -> tuple[int, int, int]:
+    return (list(COLOURS).index(step.rung), step.web, step.users)
+
+
+def _row(step: Step, runs: list[dict[str, Any]], settings: dict[str, Any]) -> Row:
+    good = [run for run in runs if "error" not in run]
+    errors = [run["error"] for run in runs if "error" in run]
+    if not good:
+        return Row(step, 0, errors)
+
+    def median(values: list[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return statistics.median(known) if known else None
+
+    rates = [run["requests_per_second"] for run in good]
+    times = [merged(run["histogram"].values()) for run in good]
+    means = [sum(time * count for time, count in some) / max(sum(count for _, count in some), 1) for some in times]
+    return Row(
+        step,
+        len(good),
+        errors,
+        rate=statistics.median(rates),
+        low=min(rates),
+        high=max(rates),
+        mean=median(list(means)),
+        p50=median([percentile(some, 0.5) for some in times]),
+        p95=median([percentile(some, 0.95) for some in times]),
+        p99=median([percentile(some, 0.99) for some in times]),
+        failed=sum(run["failed"] for run in good),
+        requests=sum(run["requests"] for run in good),
+        hit_ratio=median([run["hit_ratio"] for run in good]),
+        web_ms=median([_web_cpu(run) for run in good]),
+        generator=median(
+            [run["generator"]["cpu_seconds"] / (settings["seconds"] + settings["warmup"]) for run in good]
+        ),
+    )
+
+
+def _web_cpu(run: dict[str, Any]) -> float:
+    """CPU milliseconds of the web hosts for one request of the mix, hits included."""
+    return float(sum(run["hosts"][name]["cpu_ms_per_request"] for name in run["web_hosts"]))
+
+
+def ratios(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ratios of RATIOS, each of one round; median, lowest and highest."""
+    rates = {(run["step"], run["repeat"]): run["requests_per_second"] for run in results["runs"] if "error" not in run}
+    rounds = sorted({repeat for _, repeat in rates})
+    found = []
+    for title, above, below, talk in RATIOS:
+        values = [rates[above, n] / rates[below, n] for n in rounds if (above, n) in rates and rates.get((below, n))]
+        if values:
+            entry = {"title": title, "median": statistics.median(values), "low": min(values), "high": max(values)}
+            found.append(entry | {"talk": talk, "rounds": len(values)})
+    return found
+
+
+def _svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def throughput(found: list[Row]) -> str:
+    """Requests a second, step by step, with the spread and the talk's own figures."""
+    shown = [row for row in found if row.rate]
+    figure = Figure(figsize=(8, 0.42 * len(shown) + 0.9))
+    axes = figure.subplots()
+    for place, row in enumerate(shown):
+        assert row.rate is not None and row.low is not None and row.high is not None
+        axes.barh(place, row.rate, color=COLOURS[row.step.rung], height=0.62)
+        axes.plot([row.low, row.high], [place, place], color="black", linewidth=1)
+        if row.talk:
+            axes.plot(row.talk[0], place, "D", color="white", markeredgecolor="black", markersize=6)
+        axes.annotate(f" {row.rate:,.0f}", (row.high, place), va="center")
+    axes.set_yticks(range(len(shown)), [str(row.step) for row in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel("requests/s (bar: median; line: lowest to highest round; diamond: the talk)")
+    return _svg(figure)
+
+
+def latency(found: list[Row]) -> str:
+    """Response times, step by step: median to 99th percentile, on a logarithmic scale."""
+    shown = [row for row in found if row.p50]
+    figure = Figure(figsize=(8, 0.42 * len(shown) + 0.9))
+    axes = figure.subplots()
+    for place, row in enumerate(shown):
+        assert row.p50 and row.p95 and row.p99
+        axes.plot([row.p50, row.p99], [place, place], color=COLOURS[row.step.rung], linewidth=3, alpha=0.4)
+        for value, marker in ((row.p50, "o"), (row.p95, "s"), (row.p99, "|")):
+            axes.plot(value, place, marker, color=COLOURS[row.step.rung], markersize=7)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(shown)), [str(row.step) for row in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds (circle: median; square: 95 of 100; bar: 99 of 100)")
+    return _svg(figure)
+
+
+def hits(results: dict[str, Any]) -> str:
+    """How long hits and misses took at the top of the ladder, as varnishhist shows it."""
+    runs = [run for run in results["runs"] if run["step"] == "cached-2-200" and "error" not in run]
+    if not runs:
+        return ""
+    edges = [10 ** (power / 6) for power in range(-6, 31)]
+    figure = Figure(figsize=(8, 2.6))
+    axes = figure.subplots()
+    values, weights, labels, colours = [], [], [], []
+    for outcome, colour in OUTCOMES.items():
+        times = merged(run["histogram"].get(outcome, {}) for run in runs)
+        if times:
+            values.append([time for time, _ in times])
+            weights.append([count for _, count in times])
+            labels.append(f"{outcome} ({sum(count for _, count in times):,})")
+            colours.append(colour)
+    axes.hist(values, bins=edges, weights=weights, label=labels, color=colours, stacked=True)
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds")
+    axes.set_ylabel("requests")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def time_line(finale: dict[str, Any]) -> str:
+    """The finale: answered and failed requests, second by second."""
+    if not finale.get("seconds"):
+        return ""
+    figure = Figure(figsize=(8, 2.8))
+    axes = figure.subplots()
+    last = max(int(second) for by_second in finale["seconds"].values() for second in by_second)
+    places = list(range(last + 1))
+    cached = [sum(_of(finale, name, s)[0] for name in ("home", "hot profile")) for s in places]
+    others = [sum(_of(finale, name, s)[0] for name in finale["seconds"]) - cached[s] for s in places]
+    failed = [-sum(_of(finale, name, s)[1] for name in finale["seconds"]) for s in places]
+    axes.stackplot(
+        places, cached, others, colors=["#2e7d4f", "#c77700"], labels=["home and hot profiles", "all others"]
+    )
+    axes.fill_between(places, failed, color="#b3261e", label="failed")
+    for moment in ("off", "on"):
+        axes.axvline(finale[moment], color="black", linewidth=0.8, linestyle=":")
+        axes.annotate(f"web hosts {moment}", (finale[moment], axes.get_ylim()[1]), rotation=90, va="top", ha="right")
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("requests/s")
+    axes.legend(frameon=False, loc="upper right")
+    return _svg(figure)
+
+
+def _of(finale: dict[str, Any], name: str, second: int) -> tuple[int, int]:
+    answered, failed = finale["seconds"].get(name, {}).get(str(second), (0, 0))
+    return answered, failed
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number for reading; a dash where there is none."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def write(file: Path) -> Path:
+    """Render the page of a file of results beside it; returns its path."""
+    results = json.loads(file.read_text())
+    found = rows(results)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+    environment.filters["number"] = number
+    page = environment.get_template("ladder.html.j2").render(
+        results=results,
+        rows=found,
+        ratios=ratios(results),
+        charts={"throughput": throughput(found), "latency": latency(found), "hits": hits(results),
+                "time_line": time_line(results.get("finale", {}))},
+    )  # fmt: skip
+    target = file.with_suffix(".html")
+    target.write_text(page)
+    return target
+
+
+def markdown(file: Path) -> str:
+    """The README's table of a file of results."""
+    results = json.loads(file.read_text())
+    lines = [
+        "| rung | web hosts | users | requests/s | the talk | mean | p95 | failed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows(results):
+        talk = number(row.talk[0], 0) if row.talk else "-"
+        lines.append(
+            f"| {row.step.rung} | {row.step.web} | {row.step.users} | {number(row.rate)} | {talk} "
+            f"| {number(row.mean)} ms | {number(row.p95)} ms | {row.failed} of {row.requests:,} |"
+        )
+    return "\n".join(lines)
