@@ -7,7 +7,7 @@ import math
 import secrets
 from pathlib import Path
 
-from loadtest import capacity, costs, ladder, load, report
+from loadtest import capacity, costs, ladder, load
 from loadtest.capacity import Costs, Demand, known_hit_ratio
 from loadtest.ladder import STEPS, Ladder, Settings, say
 from loadtest.load import Plan
@@ -131,6 +131,8 @@ def _ladder(options: argparse.Namespace) -> int:
         if options.off and not climb.finale:
             climb.finish(options.off)
     climb.tidy()
+    from loadtest import report  # draws, and takes seconds to load: a typing error is told before that
+
     page = report.write(climb.file)
     say(f"{climb.file}, {page}")
     return int(any("error" in run for run in climb.runs))
@@ -168,6 +170,8 @@ def _capacity(options: argparse.Namespace) -> None:
 def _render(options: argparse.Namespace) -> None:
     if not options.results.is_file():
         raise LoadError(f"There is no {options.results}: `make ladder` writes it.")
+    from loadtest import report
+
     if options.markdown:
         print(report.markdown(options.results))
     else:
