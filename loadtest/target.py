@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -125,7 +126,9 @@ def _login(name: str, known: dict[str, str]) -> Login:
 
 
 def _ansible(tool: str, *arguments: str) -> str:
-    done = subprocess.run([str(BIN / tool), *arguments], cwd=PROJECT, capture_output=True, text=True)
+    # Molecule has its tools write in colour, which is in the way of reading.
+    plain = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run([str(BIN / tool), *arguments], cwd=PROJECT, capture_output=True, text=True, env=plain)
     if done.returncode:
         raise LoadError(f"{tool} {' '.join(arguments)}:\n{(done.stderr or done.stdout).strip()}")
     return done.stdout
