@@ -67,7 +67,7 @@ def start(playbook: str, inventory: Path, **variables: object) -> subprocess.Pop
 
 
 def run_watched(playbook: str, inventory: Path, moments: dict[str, Callable[[], None]]) -> Run:
-    """Run a playbook, and call what belongs to a banner as soon as it is printed; the run goes on meanwhile.
+    """Run a playbook, and call what belongs to a banner as soon as it is printed; the run stands still meanwhile.
 
     Raises AssertionError when it ends without one of the banners.
     """
@@ -77,7 +77,11 @@ def run_watched(playbook: str, inventory: Path, moments: dict[str, Callable[[], 
         for line in process.stdout:
             seen += line
             for banner in [banner for banner in left if banner in line]:
-                left.pop(banner)()
+                os.killpg(process.pid, signal.SIGSTOP)
+                try:
+                    left.pop(banner)()
+                finally:
+                    os.killpg(process.pid, signal.SIGCONT)
     assert not left, f"The run ended without {list(left)}:\n{seen[-6000:]}"
     return Run(process.returncode, seen)
 
