@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,26 @@ def start(playbook: str, inventory: Path, **variables: object) -> subprocess.Pop
         cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"}, start_new_session=True,
     )  # fmt: skip
+
+
+def run_watched(playbook: str, inventory: Path, moments: dict[str, Callable[[], None]]) -> Run:
+    """Run a playbook, and call what belongs to a banner as soon as it is printed; the run stands still meanwhile.
+
+    Raises AssertionError when it ends without one of the banners.
+    """
+    seen, left = "", dict(moments)
+    with start(playbook, inventory) as process:
+        assert process.stdout
+        for line in process.stdout:
+            seen += line
+            for banner in [banner for banner in left if banner in line]:
+                os.killpg(process.pid, signal.SIGSTOP)
+                try:
+                    left.pop(banner)()
+                finally:
+                    os.killpg(process.pid, signal.SIGCONT)
+    assert not left, f"The run ended without {list(left)}:\n{seen[-6000:]}"
+    return Run(process.returncode, seen)
 
 
 def run_until(banner: str, playbook: str, inventory: Path, **variables: object) -> str:

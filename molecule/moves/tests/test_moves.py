@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loadtest import load
@@ -16,66 +18,90 @@ from loadtest.target import load as read_target
 
 from support.cluster import Cluster, variant
 from support.lab import lab
-from support.playbook import run
+from support.playbook import run, run_watched
 
 PROFILES = 200
 USERS = 6
-PASSWORD = secrets.token_urlsafe(24)
-PLAN = Plan(arguments=("--profiles", str(PROFILES), "--mix", "spoken"), password=PASSWORD)
+PLAN = Plan(arguments=("--profiles", str(PROFILES), "--mix", "spoken"), password=secrets.token_urlsafe(24))
+CLASSES = {"home", "hot profile", "profile", "login page", "login", "create", "home as member"}
 
 
 @pytest.fixture(scope="module")
-def balanced(cluster: Cluster) -> Target:
-    """The cluster at the balanced rung, with people in its directory and accounts for visitors."""
-    run("playbooks/balanced.yml", cluster.inventory).succeeded()
-    target = read_target(cluster.inventory)
-    load_data(target, PLAN, profiles=PROFILES)
-    return target
+def target(cluster: Cluster) -> Target:
+    """The cluster at its first rung, with people in its directory and accounts for visitors."""
+    run("playbooks/runserver.yml", cluster.inventory).succeeded()
+    found = read_target(cluster.inventory)
+    load_data(found, PLAN, profiles=PROFILES)
+    return found
 
 
-@pytest.fixture
-def nobody_is_turned_away(balanced: Target) -> Callable[[Callable[[], None]], None]:
-    """Do something under load; every request is answered with what it must contain, of every class, the whole time."""
-
-    def check(move: Callable[[], None]) -> None:
-        with load.traffic(balanced, "balanced", PLAN, Load(USERS)) as visitors:
-            move()
-        assert failures(visitors.recorded) == ""
-        answered = {name: entry["requests"] for name, entry in summary(visitors.recorded).items()}
-        print(f"{sum(answered.values())} requests, none failed: {answered}")
-        assert set(answered) >= {"home", "hot profile", "profile", "login", "create", "home as member"}
-        assert min(answered.values()) > 0
-        silent = set(range(int(visitors.recorded["seconds"]))) - _busy(visitors.recorded)
-        assert silent == set(), "seconds in which nobody was answered"
-
-    return check
+@contextmanager
+def nobody_is_turned_away(target: Target, rung: str) -> Iterator[None]:
+    """While the block runs, every request of every class is answered with what it must contain."""
+    with load.traffic(target, rung, PLAN, Load(USERS)) as visitors:
+        yield
+    assert failures(visitors.recorded) == ""
+    answered = {name: entry["requests"] for name, entry in summary(visitors.recorded).items()}
+    print(f"{rung}: {sum(answered.values())} requests, none failed: {answered}")
+    assert set(answered) == CLASSES
+    assert 0 not in answered.values()
 
 
-def _busy(recorded: dict[str, dict[str, dict[str, dict[str, list[int]]]]]) -> set[int]:
-    """The seconds of a run in which requests were answered."""
-    return {int(second) for entry in recorded["classes"].values() for second in entry["seconds"]}
+def test_from_runserver_to_uwsgi_the_gap_is_told(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    """They share a port, so there is one; afterwards all is answered."""
+    with load.traffic(target, "runserver", PLAN, Load(USERS)) as visitors:
+        _converge("uwsgi", target.inventory)
+    failed, answered = _seconds(visitors.recorded, failed=True), _seconds(visitors.recorded, failed=False)
+    with capsys.disabled():
+        print(f"\nrunserver to uwsgi: requests failed in {len(failed)} of {max(answered)} seconds")
+    assert max(answered) > max(failed, default=0)
 
 
-def test_the_cache_comes_in_between(
-    cluster: Cluster, nobody_is_turned_away: Callable[[Callable[[], None]], None]
-) -> None:
-    nobody_is_turned_away(lambda: _converge("cached", cluster.inventory))
+def test_from_uwsgi_to_balanced_both_addresses_answer(target: Target) -> None:
+    """The old one until the new one does."""
+    _visitors_move(target, "uwsgi", "balanced", "PLAY [What other rungs ran on the web hosts is gone]")
 
 
-def test_a_web_host_more(
-    cluster: Cluster, tmp_path: Path, nobody_is_turned_away: Callable[[Callable[[], None]], None]
-) -> None:
+def test_the_cache_comes_in_between(target: Target) -> None:
+    with nobody_is_turned_away(target, "balanced"):
+        _converge("cached", target.inventory)
+
+
+def test_a_web_host_more(target: Target, cluster: Cluster, tmp_path: Path) -> None:
     web2 = "        web2: {ansible_host: 10.44.3.32, lab_release: bookworm}\n"
     inventory = variant(cluster, tmp_path, web2, "        web3: {ansible_host: 10.44.3.33}\n")
     lab(inventory, "up")
-    nobody_is_turned_away(lambda: _converge("cached", inventory))
+    with nobody_is_turned_away(target, "cached"):
+        _converge("cached", inventory)
 
 
-def test_the_cache_goes_again_and_the_third_host_with_it(
-    cluster: Cluster, nobody_is_turned_away: Callable[[Callable[[], None]], None]
-) -> None:
-    nobody_is_turned_away(lambda: _converge("balanced", cluster.inventory))
+def test_the_cache_goes_again_and_the_third_host_with_it(target: Target) -> None:
+    with nobody_is_turned_away(target, "cached"):
+        _converge("balanced", target.inventory)
+
+
+def test_back_to_uwsgi_both_addresses_answer(target: Target) -> None:
+    """uWSGI speaks HTTP again before nginx leaves."""
+    _visitors_move(target, "balanced", "uwsgi", "PLAY [The edge hosts serve, one at a time]")
+
+
+def _visitors_move(target: Target, old: str, new: str, banner: str) -> None:
+    """Move to another rung; visitors go to its address when the run prints `banner`."""
+    with ExitStack() as before, ExitStack() as after:
+        before.enter_context(nobody_is_turned_away(target, old))
+
+        def move() -> None:
+            before.close()
+            after.enter_context(nobody_is_turned_away(target, new))
+
+        run_watched(f"playbooks/{new}.yml", target.inventory, {banner: move}).succeeded()
 
 
 def _converge(rung: str, inventory: Path) -> None:
     run(f"playbooks/{rung}.yml", inventory).succeeded()
+
+
+def _seconds(recorded: dict[str, Any], failed: bool) -> set[int]:
+    """The seconds in which requests failed, or were answered."""
+    found = (entry["seconds"].items() for entry in recorded["classes"].values())
+    return {int(second) for counts in found for second, count in counts if count[failed]}
