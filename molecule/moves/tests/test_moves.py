@@ -21,7 +21,8 @@ from support.lab import lab
 from support.playbook import run, run_watched
 
 PROFILES = 200
-USERS = 6
+# Visits a second: enough that somebody is always on his way, and little beside the move's own work.
+VISITORS = Load(rate=4)
 PLAN = Plan(arguments=("--profiles", str(PROFILES), "--mix", "spoken"), password=secrets.token_urlsafe(24))
 CLASSES = {"home", "hot profile", "profile", "login page", "login", "create", "home as member"}
 
@@ -38,7 +39,7 @@ def target(cluster: Cluster) -> Target:
 @contextmanager
 def nobody_is_turned_away(target: Target, rung: str) -> Iterator[None]:
     """While the block runs, every request of every class is answered with what it must contain."""
-    with load.traffic(target, rung, PLAN, Load(USERS)) as visitors:
+    with load.traffic(target, rung, PLAN, VISITORS) as visitors:
         yield
     assert failures(visitors.recorded) == ""
     answered = {name: entry["requests"] for name, entry in summary(visitors.recorded).items()}
@@ -49,7 +50,7 @@ def nobody_is_turned_away(target: Target, rung: str) -> Iterator[None]:
 
 def test_from_runserver_to_uwsgi_the_gap_is_told(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
     """They share a port, so there is one; afterwards all is answered."""
-    with load.traffic(target, "runserver", PLAN, Load(USERS)) as visitors:
+    with load.traffic(target, "runserver", PLAN, VISITORS) as visitors:
         _converge("uwsgi", target.inventory)
     failed, answered = _seconds(visitors.recorded, failed=True), _seconds(visitors.recorded, failed=False)
     with capsys.disabled():
