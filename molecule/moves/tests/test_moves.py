@@ -68,16 +68,24 @@ def test_the_cache_comes_in_between(target: Target) -> None:
         _converge("cached", target.inventory)
 
 
-def test_a_web_host_more(target: Target, cluster: Cluster, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def grown(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The inventory with one line more; the new host is up, and bare."""
     web2 = "        web2: {ansible_host: 10.44.3.32, lab_release: bookworm}\n"
-    inventory = variant(cluster, tmp_path, web2, "        web3: {ansible_host: 10.44.3.33}\n")
+    inventory = variant(cluster, tmp_path_factory.mktemp("grown"), web2, "        web3: {ansible_host: 10.44.3.33}\n")
     lab(inventory, "up")
-    with nobody_is_turned_away(target, "cached"):
-        _converge("cached", inventory)
+    return inventory
 
 
-def test_the_cache_goes_again_and_the_third_host_with_it(target: Target) -> None:
+def test_a_web_host_more(target: Target, grown: Path) -> None:
     with nobody_is_turned_away(target, "cached"):
+        _converge("cached", grown)
+
+
+def test_the_cache_and_the_third_host_go_again(target: Target, grown: Path) -> None:
+    """The host is drained before its line goes: without it nobody else lets the host in."""
+    with nobody_is_turned_away(target, "cached"):
+        run("playbooks/pool.yml", grown, drained=["web3"]).succeeded()
         _converge("balanced", target.inventory)
 
 
