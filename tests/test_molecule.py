@@ -6,7 +6,7 @@ import pytest
 from conftest import LOGS, PROJECT, Scenarios
 
 # The longest first.
-SCENARIOS = ("single", "default", "rungs", "moves")
+SCENARIOS = ("single", "default", "rungs")
 TAIL = 250
 
 

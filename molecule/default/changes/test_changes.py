@@ -14,6 +14,7 @@ from support.cluster import APPLICATION, Cluster, requests
 from support.files import digests
 from support.lab import lab
 from support.playbook import run
+from support.traffic import Visitors, visitors
 from support.web import Browser
 
 SITE = "site.yml"
@@ -65,13 +66,21 @@ def grown(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster
     return clusters.load(inventory)
 
 
+@pytest.fixture(scope="module")
+def comers(cluster: Cluster, profiles: int) -> Visitors:
+    """Visitors of the cluster, whatever its size."""
+    return visitors(cluster.inventory)
+
+
 def test_a_third_web_host_joins_and_nobody_restarts(
-    grown: Cluster, hosts: dict[str, Host], new_visitor: Callable[[], Browser], profiles: int
+    grown: Cluster, hosts: dict[str, Host], new_visitor: Callable[[], Browser], comers: Visitors
 ) -> None:
     units = {"web1": APPLICATION, "web2": APPLICATION, "edge1": "varnish", "cache1": "memcached", "db1": "postgresql@*"}
     before = {name: started(hosts[name], unit) for name, unit in units.items()}
     nginx = started(hosts["edge1"], "nginx")
-    done = run(SITE, grown.inventory).succeeded()
+    with comers.meanwhile("cached"):
+        done = run(SITE, grown.inventory).succeeded()
+    comers.visits[-1].assert_nobody_was_turned_away()
     assert done.changed["web1"] == done.changed["web2"] == 0
     assert {name: started(hosts[name], unit) for name, unit in units.items()} == before
     assert started(hosts["edge1"], "nginx") == nginx
@@ -84,3 +93,12 @@ def test_a_third_web_host_joins_and_nobody_restarts(
 
 def test_the_grown_cluster_is_converged(grown: Cluster) -> None:
     assert set(run(SITE, grown.inventory).succeeded().changed.values()) == {0}
+
+
+def test_a_drained_web_host_leaves_and_nobody_is_turned_away(
+    cluster: Cluster, grown: Cluster, comers: Visitors
+) -> None:
+    with comers.meanwhile("cached"):
+        run("playbooks/pool.yml", grown.inventory, drained=["web3"]).succeeded()
+        run(SITE, cluster.inventory).succeeded()
+    comers.visits[-1].assert_nobody_was_turned_away()
