@@ -71,6 +71,45 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
     assert str(tmp_path) in said
 
 
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"app_never_cache": ["/x/"]}, "There is no variable app_never_cache: write app_never_cached"),
+        ({"uwsgi_django_processes": 0}, "uwsgi_django_processes is '0': write a whole number, 1 or more."),
+        ({"postgres_max_connections": "many"}, "postgres_max_connections is 'many': write a whole number"),
+        ({"site_memory_mb": -512}, "site_memory_mb is '-512': write a whole number, 1 or more."),
+        ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
+        ({"base_administrators": [{"name": "anna", "key": "not a key"}]}, "the key of 'anna' is no public ssh key"),
+        ({"base_administrators": [{"name": "anna"}]}, "the key of 'anna' is no public ssh key"),
+        ({"base_administrators": [{"name": "Anna B", "key": "x"}]}, "base_administrators has the name 'Anna B'"),
+        (
+            {"site_domain": "people..example.org"},
+            "'people..example.org' (site_domain, site_aliases) is not a host name",
+        ),
+        ({"site_domain": "*.example.org"}, "letters, digits, hyphens and dots alone"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_choice_that_can_not_be_meant(refused: Refusal, choices: dict[str, object], told: str) -> None:
+    assert told in refused(**choices)
+
+
+def test_a_users_own_variable_may_look_like_ours(tmp_path: Path) -> None:
+    """Only what is nearly one of ours is taken for a typing error."""
+    hosts = {group: {"hosts": members} for group, members in GOOD_HOSTS.items()}
+    choices = GOOD_CHOICES | {"app_team": "people", "site_owner": "us", "uwsgi_django_releases_kept": 0}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts, "vars": choices}}))
+    done = playbook(tmp_path, "cached", "-e", json.dumps({"ansible_ssh_extra_args": "-o ConnectTimeout=1"}))
+    assert "UNREACHABLE" in done.stdout
+
+
+@pytest.mark.parametrize("drained", [["nobody"], ["web1", "web2"], "web1"])
+def test_a_pool_that_can_not_be_meant(refused: Refusal, drained: object) -> None:
+    assert "write a list of web hosts, at least one of which is left out of it (web1, web2)" in refused(
+        "pool", drained=drained
+    )
+
+
 @pytest.mark.parametrize(("rung", "group"), [("runserver", "web"), ("uwsgi", "db"), ("balanced", "edge")])
 def test_a_rung_that_lacks_a_group(refused: Refusal, rung: str, group: str) -> None:
     said = refused(rung, groups={group: {}})

@@ -1,0 +1,82 @@
+"""What is wrong with the variables that a user has set, judged by the roles' own specifications."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleFilterError
+
+# All other numbers are sizes, counts and limits, of which none makes no sense.
+MAY_BE_ZERO = {
+    "nginx_lb_max_fails",
+    "site_apt_lock_timeout",
+    "uwsgi_django_harakiri_graceful",
+    "uwsgi_django_releases_kept",
+}
+# How alike two names are that are taken for one with a typing error in it; 1 is the same.
+ALIKE = 0.85
+KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/]+=*( .*)?")
+
+
+def preflight_faults(variables: Mapping[str, Any], roles: str) -> list[str]:
+    """Return a sentence for each of a host's variables that is misspelt or can't be meant, and what to write.
+
+    `variables` are all that the inventory and the command line set; `roles` is the directory of the roles, whose
+    meta/argument_specs.yml say what there is. Raises AnsibleFilterError when there are none.
+    """
+    options = _options(Path(roles))
+    if not options:
+        raise AnsibleFilterError(f"No role in {roles} has a meta/argument_specs.yml.")
+    prefixes = tuple(f"{name}_" for name in {path.parents[1].name for path in _specs(Path(roles))})
+    faults = []
+    for name in sorted(map(str, variables)):
+        if name not in options:
+            if name.startswith(prefixes) and (meant := difflib.get_close_matches(name, options, 1, ALIKE)):
+                faults.append(f"There is no variable {name}: write {meant[0]}, or give it another name.")
+        elif options[name].get("type") == "int":
+            least = 0 if name in MAY_BE_ZERO else 1
+            if not re.fullmatch(r"[0-9]+", text := str(variables[name]).strip()) or int(text) < least:
+                faults.append(f"{name} is '{text}': write a whole number, {least} or more.")
+    return faults + _people(variables.get("base_administrators") or [])
+
+
+def _specs(roles: Path) -> list[Path]:
+    return sorted(roles.glob("*/meta/argument_specs.yml"))
+
+
+def _options(roles: Path) -> dict[str, dict[str, Any]]:
+    """All roles' public variables, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in _specs(roles):
+        for entry in yaml.safe_load(path.read_text())["argument_specs"].values():
+            found |= entry.get("options") or {}
+    return found
+
+
+def _people(administrators: object) -> list[str]:
+    if not isinstance(administrators, list):
+        return ["base_administrators is no list: write one of {name: ..., key: ...}."]
+    faults = []
+    for person in administrators:
+        known = person if isinstance(person, Mapping) else {}
+        name, key = str(known.get("name", "")), str(known.get("key", ""))
+        if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):
+            faults.append(f"base_administrators has the name '{name}': write lower-case letters, digits, _ and -.")
+        if not KEY.fullmatch(key.strip()):
+            faults.append(
+                f"base_administrators: the key of '{name}' is no public ssh key: write the line of a .pub file."
+            )
+    return faults
+
+
+class FilterModule:
+    """The filters of the role preflight."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name, as Ansible asks for them."""
+        return {"preflight_faults": preflight_faults}
