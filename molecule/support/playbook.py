@@ -15,6 +15,8 @@ from support.cluster import PROJECT
 
 RECAP = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 LIMIT = 900
+# Molecule has its tools write in colour, which is in the way of reading.
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def run(playbook: str, inventory: Path, *arguments: str, **variables: object) ->
     done = subprocess.run(
         _command(playbook, inventory, arguments, variables),
         cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=LIMIT,
+        timeout=LIMIT, env=os.environ | PLAIN,
     )  # fmt: skip
     return Run(done.returncode, done.stdout)
 
@@ -62,7 +64,7 @@ def start(playbook: str, inventory: Path, **variables: object) -> subprocess.Pop
     return subprocess.Popen(
         _command(playbook, inventory, (), variables),
         cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"}, start_new_session=True,
+        env=os.environ | PLAIN, start_new_session=True,
     )  # fmt: skip
 
 
