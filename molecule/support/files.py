@@ -17,7 +17,8 @@ CHANGING = re.compile(r"/etc/(resolv\.conf|mtab|ld\.so\.cache|.*-|\.pwd\.lock|ma
 def digests(host: Host) -> dict[str, str]:
     """Every managed file's digest with mode and owner, and every link's target, by path."""
     # One sha256sum for many files: one for each would take minutes where releases have virtual environments.
-    find = f"find {MANAGED} -xdev -not -path '*/__pycache__/*' -type"
+    # Not every host has all of the places.
+    find = f"find $(ls -d {MANAGED} 2>/dev/null) -xdev -not -path '*/__pycache__/*' -type"
     found = {}
     for line in host.check_output(f"{find} l -printf '%p -> %l\n'; {find} f -printf '%p %m %u:%g\n'").splitlines():
         path, told = line.split(" ", 1)
