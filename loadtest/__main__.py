@@ -15,8 +15,7 @@ from loadtest.target import PROJECT, LoadError
 from loadtest.target import load as read_target
 
 REPORTS = PROJECT / "reports"
-# The results that the documentation shows.
-COMMITTED = PROJECT / "loadtest" / "results" / "ladder.json"
+RESULTS = REPORTS / "ladder.json"
 GROUPS = ("edge", "web", "db", "cache")
 
 
@@ -75,11 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--utilisation", type=_share, default=0.6, help="share of a host to be at work (%(default)s)")
     for group in GROUPS:
         plan.add_argument(f"--{group}-ms", type=_positive, help=f"CPU milliseconds of {group} a request (as measured)")
-    plan.add_argument("--results", type=Path, default=COMMITTED, help="a ladder's results (%(default)s)")
+    plan.add_argument("--results", type=Path, default=RESULTS, help="a ladder's results (%(default)s)")
 
     render = commands.add_parser("render", help="Write the report of a file of results again.")
     render.set_defaults(run=_render)
-    render.add_argument("results", type=Path, nargs="?", default=REPORTS / "ladder.json")
+    render.add_argument("results", type=Path, nargs="?", default=RESULTS)
     render.add_argument("--markdown", action="store_true", help="print the README's table in place of the page")
     return parser
 
