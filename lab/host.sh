@@ -39,7 +39,7 @@ boot() (
 # A SIGKILL to systemd-nspawn leaves the host running: only its cgroup gets hold of all of it.
 clear_cgroup() {
   [[ -d $1 ]] || return 0
-  local tries=1000
+  local tries=1000   # 20 s at most
   echo 1 > "$1/cgroup.kill"
   while grep -q "populated 1" "$1/cgroup.events"; do
     ((tries-- > 0)) || { echo "Processes in $1 outlive a kill." >&2; return 1; }

@@ -119,10 +119,11 @@ def _bare_varnish(edge: Host, target: Target) -> Iterator[None]:
     try:
         edge.check_output(f"nft insert rule inet hugproof input {rule}")
         ask = f"curl -sf -o /dev/null -H 'Host: {target.domain}' -H 'X-Forwarded-Proto: https' localhost:{BARE_PORT}/"
-        for _ in range(30):
-            if edge.run(ask).rc == 0:
-                break
-            time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while edge.run(ask).rc != 0:
+            if time.monotonic() > deadline:
+                raise LoadError(f"The bare varnishd on {target.groups['edge'][0]} does not answer within 30 s.")
+            time.sleep(0.2)
         yield
     finally:
         handle = edge.run(f"nft -a list chain inet hugproof input | sed -n 's/.*{BARE}.*handle //p'").stdout.strip()
