@@ -115,7 +115,8 @@ def _ladder(options: argparse.Namespace) -> int:
     target = read_target(options.inventory)
     own = options.plan.resolve() != load.PEOPLE
     arguments = [] if own else ["--mix", options.mix, "--profiles", str(options.profiles)]
-    plan = Plan(options.plan.resolve(), (*arguments, *options.plan_option), secrets.token_urlsafe(24))
+    visitors = () if own else Plan.visitors
+    plan = Plan(options.plan.resolve(), (*arguments, *options.plan_option), secrets.token_urlsafe(24), visitors)
     settings = Settings(
         str(options.inventory), options.mix, options.profiles, options.seconds, options.warmup, target.caps
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def measure(target: Target, plan: Plan, *, profiles: int, seconds: int, rounds: 
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in CLASSES}
     for number in range(1, rounds + 1):
         for name in CLASSES:
-            alone = Plan(plan.file, (*plan.arguments, "--only", name), plan.password)
+            alone = replace(plan, arguments=(*plan.arguments, "--only", name))
             with load.traffic(target, RUNG, alone, Load(USERS, seconds=seconds, warmup=3)) as traffic:
                 before = meters.read()
                 traffic.wait()

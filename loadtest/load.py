@@ -25,11 +25,16 @@ LONGEST = 3600
 
 @dataclass(frozen=True)
 class Plan:
-    """A locustfile with its own options, and the password that its visitors know."""
+    """A locustfile with its own options, and the password that its visitors know.
+
+    Locust starts users of every class that it is not told to leave out: `visitors` names the closed model's, none for
+    all there are.
+    """
 
     file: Path = PEOPLE
     arguments: tuple[str, ...] = ()
     password: str = ""
+    visitors: tuple[str, ...] = ("Visitor",)
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,15 @@ class Load:
     warmup: float = 0
     trial: bool = False
 
-    @property
-    def arguments(self) -> list[str]:
+    def arguments(self, visitors: tuple[str, ...]) -> list[str]:
         """For Locust. Raises LoadError for a load without an end."""
         whole = self.seconds + self.warmup
         if not 0 < whole <= LONGEST:
             raise LoadError(f"A run of {whole:.0f} s: it must end within {LONGEST} s.")
-        model = ["Arrivals", "--rate", str(self.rate), "--users", "1"] if self.rate else ["--users", str(self.users)]
+        if self.rate:
+            model = ["Arrivals", "--rate", str(self.rate), "--users", "1"]
+        else:
+            model = [*visitors, "--users", str(self.users)]
         return [*model, "--spawn-rate", str(max(self.users, 1)), "--run-time", f"{whole:.0f}s"]
 
 
@@ -115,7 +122,7 @@ def _started(target: Target, rung: str, plan: Plan, load: Load, result: Path) ->
     command = [
         str(BIN / "locust"), "--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0",
         "--locustfile", f"{plan.file},{PROJECT / 'loadtest' / 'recorder.py'}", "--host", target.url(rung),
-        *load.arguments, *plan.arguments,
+        *load.arguments(plan.visitors), *plan.arguments,
     ]  # fmt: skip
     environment = os.environ | {
         "PYTHONPATH": str(PROJECT),
