@@ -25,7 +25,7 @@ def errors(client: Client, data: dict[str, str]) -> dict[str, list[str]]:
 
 
 def test_passwords_are_hashed_with_argon2id_at_owasps_parameters(user: User) -> None:
-    assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+    assert user.password.startswith("argon2$argon2id$v=19$m=7168,t=5,p=1$")
     assert identify_hasher(user.password).algorithm == "argon2"
 
 
