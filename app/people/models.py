@@ -50,8 +50,17 @@ class JobTitle(NamedModel):
 
 class ProfileQuerySet(models.QuerySet["Profile"]):
     def newest(self) -> Self:
-        """Newest first, without the bio, which is most of a row and no list shows."""
-        return self.select_related("company", "job_title").defer("bio").order_by("-created", "-id")
+        """Newest first, with what a list shows and no more: a row is mostly its bio."""
+        return (
+            self.select_related("company", "job_title")
+            .only("name", "company__name", "job_title__name")
+            .order_by("-created", "-id")
+        )
+
+    def newest_sharing(self, shared: str) -> Self:
+        """The same of people who share their `shared`, a foreign key: what is known of that is not asked for again."""
+        [other] = {"company", "job_title"} - {shared}
+        return self.select_related(other).only("name", shared, f"{other}__name").order_by("-created", "-id")
 
 
 class Profile(models.Model):
@@ -101,9 +110,9 @@ class Profile(models.Model):
 
     def colleagues(self) -> ProfileQuerySet:
         """The newest others of the same company."""
-        return Profile.objects.newest().filter(company=self.company_id).exclude(pk=self.pk)
+        return self.company.profiles.newest_sharing("company").exclude(pk=self.pk)
 
     def peers(self, besides: Iterable["Profile"]) -> ProfileQuerySet:
         """The newest others with the same job title, without those named."""
         known = [self.pk, *(person.pk for person in besides)]
-        return Profile.objects.newest().filter(job_title=self.job_title_id).exclude(pk__in=known)
+        return self.job_title.profiles.newest_sharing("job_title").exclude(pk__in=known)
