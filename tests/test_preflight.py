@@ -76,6 +76,7 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
     [
         ({"app_never_cache": ["/x/"]}, "There is no variable app_never_cache: write app_never_cached"),
         ({"uwsgi_django_processes": 0}, "uwsgi_django_processes is '0': write a whole number, 1 or more."),
+        ({"site_queue": 5000}, "site_queue is 5000: write 2048 or less"),
         ({"postgres_max_connections": "many"}, "postgres_max_connections is 'many': write a whole number"),
         ({"site_memory_mb": -512}, "site_memory_mb is '-512': write a whole number, 1 or more."),
         ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
