@@ -35,7 +35,7 @@ ladder: venv .venv/.loadtest packages ## Put every rung under the talk's load: r
 down: venv ## Take the lab down; nothing is left
 	@python -m lab -i $(INVENTORY) down
 
-test: more = vagrant
+test: more = vagrant nghttp2-client
 test: venv .venv/.loadtest packages ## All set-up, then all tests
 	@./tests/run
 

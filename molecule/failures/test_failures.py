@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from testinfra.host import Host
 
-from support.cluster import APPLICATION, Cluster, requests
+from support.cluster import APPLICATION, DOMAIN, Cluster, requests
 from support.wait import eventually
 from support.web import Answer, Browser, stylesheet
 
@@ -161,3 +163,63 @@ def test_a_restart_of_varnish_forgets_pages_but_not_visitors(
     for name in cluster.groups["edge"]:
         hosts[name].check_output("systemctl restart varnish")
     eventually(lambda: member.get("/profile/new/").status == 200)
+
+
+QUEUE = 512  # site_queue
+
+
+def test_a_busy_site_queues_then_tells_visitors_to_come_back_and_forgets_nobody(
+    cluster: Cluster, hosts: dict[str, Host], web: list[Host], visitor: Browser
+) -> None:
+    """All workers are busy: requests wait until the queues are full, then there is 503 at once; no host is left out."""
+    edge = hosts[cluster.groups["edge"][0]]
+    room = QUEUE // len(cluster.groups["edge"]) * len(web)
+    left_out = _left_out(edge)
+    assert visitor.get("/").status == 200
+    with paused(APPLICATION, *web):
+        crowd = _crowd(cluster, room + 50)
+        try:
+            eventually(lambda: _waiting(edge) == room)
+            refused = visitor.get("/login/")
+            assert refused.status == 503
+            assert int(refused.headers["Retry-After"]) > 0
+            assert visitor.get("/").is_hit
+        except BaseException:
+            crowd.kill()
+            raise
+    said, _ = crowd.communicate(timeout=120)
+    found = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", said)
+    assert found, said
+    assert [int(count) for count in found.groups()] == [room, 0, 0, 50]
+    assert _left_out(edge) == left_out
+
+
+@contextmanager
+def paused(unit: str, *hosts: Host) -> Iterator[None]:
+    """A unit's processes stand still on some hosts; afterwards they go on."""
+    try:
+        for host in hosts:
+            host.check_output("systemctl kill --signal=STOP %s", unit)
+        yield
+    finally:
+        for host in hosts:
+            host.check_output("systemctl kill --signal=CONT %s", unit)
+
+
+def _crowd(cluster: Cluster, size: int) -> subprocess.Popen[str]:
+    """So many visitors at once, each with one request for a page that is never cached."""
+    command = ["prlimit", f"--nofile={size + 100}", "h2load", "--h1", f"--clients={size}", f"--requests={size}"]
+    address = [f"--connect-to={cluster.edge}:443", f"https://{DOMAIN}/login/"]
+    return subprocess.Popen(
+        command + address, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _waiting(edge: Host) -> int:
+    """Requests that an edge host has at the web hosts."""
+    return len(edge.check_output("ss --no-header --numeric --tcp state connected dport = :3031").splitlines())
+
+
+def _left_out(edge: Host) -> int:
+    """How often the balancer took a web host for dead."""
+    return int(edge.run("grep -c 'temporarily disabled' /var/log/nginx/error.log").stdout)
