@@ -7,9 +7,9 @@ import math
 import secrets
 from pathlib import Path
 
-from loadtest import capacity, costs, ladder, load
+from loadtest import capacity, costs, ladder, load, overload
 from loadtest.capacity import Costs, Demand, known_hit_ratio
-from loadtest.ladder import STEPS, Ladder, Settings, say
+from loadtest.ladder import Ladder, Settings, say, steps_of
 from loadtest.load import Plan
 from loadtest.target import PROJECT, LoadError
 from loadtest.target import load as read_target
@@ -49,10 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     climb.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
     climb.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
-    climb.add_argument("--seconds", type=_count, default=40, help="measured time of a run (%(default)s)")
-    climb.add_argument("--warmup", type=_count, default=10, help="seconds before that (%(default)s)")
+    climb.add_argument("--seconds", type=_count, default=30, help="measured time of a run (%(default)s)")
+    climb.add_argument("--warmup", type=_count, default=20, help="seconds before that (%(default)s)")
     climb.add_argument(
         "--off", type=int, default=600, help="seconds of the finale without web hosts; 0: no finale (%(default)s)"
+    )
+    climb.add_argument(
+        "--workers", type=_count, default=1, help="processes of the generator, one a core at most (%(default)s)"
     )
     climb.add_argument("--fresh", action="store_true", help="forget earlier results")
     climb.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
@@ -65,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--seconds", type=_count, default=15, help="measured time of a class (%(default)s)")
     cost.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
 
+    storm = commands.add_parser("overload", help="More load than the cluster can answer, and how it is afterwards.")
+    storm.set_defaults(run=_overload)
+    storm.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
+    storm.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
+    storm.add_argument("--users", type=_count, default=400, help="of the closed model (%(default)s)")
+    storm.add_argument("--seconds", type=_count, default=60, help="measured time of each model (%(default)s)")
+    storm.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
+
     plan = commands.add_parser("capacity", help="How many hosts a site needs, from what a ladder has measured.")
     plan.set_defaults(run=_capacity)
     plan.add_argument("requests_a_day", type=_positive, help="pages a day")
@@ -75,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     for group in GROUPS:
         plan.add_argument(f"--{group}-ms", type=_positive, help=f"CPU milliseconds of {group} a request (as measured)")
     plan.add_argument("--results", type=Path, default=RESULTS, help="a ladder's results (%(default)s)")
+
+    check = commands.add_parser("capacity-check", help="The calculator's 1, 2 and 3 web hosts beside a ladder's.")
+    check.set_defaults(run=_capacity_check)
+    check.add_argument("results", type=Path, nargs="?", default=RESULTS)
 
     render = commands.add_parser("render", help="Write the report of a file of results again.")
     render.set_defaults(run=_render)
@@ -114,21 +129,26 @@ def _ladder(options: argparse.Namespace) -> int:
         raise LoadError(f"There is no plan {options.plan}: give a locustfile.")
     target = read_target(options.inventory)
     own = options.plan.resolve() != load.PEOPLE
-    arguments = [] if own else ["--mix", options.mix, "--profiles", str(options.profiles)]
+    arguments = [] if own else ["--profiles", str(options.profiles)]
     visitors = () if own else Plan.visitors
     plan = Plan(options.plan.resolve(), (*arguments, *options.plan_option), secrets.token_urlsafe(24), visitors)
     settings = Settings(
-        str(options.inventory), options.mix, options.profiles, options.seconds, options.warmup, target.caps
+        str(options.inventory),
+        options.mix,
+        options.profiles,
+        options.seconds,
+        options.warmup,
+        target.caps,
+        options.workers,
     )
     climb = Ladder(target, settings, options.reports / "ladder.json", plan)
     if not options.fresh and (before := climb.resume()):
         say(f"Going on after {before} runs in {climb.file}.")
-    steps = [step for step in STEPS if not options.rung or step.rung in options.rung]
-    climb.climb(steps, options.repeats)
+    climb.climb(steps_of(options.mix, options.rung, own_plan=own), options.repeats)
     if not options.rung or "cached" in options.rung:
-        if not climb.ceiling and not own:
+        if not own and not climb.ceiling.get("ratio"):
             climb.top(options.repeats)
-        if options.off and not climb.finale:
+        if options.off and not climb.finale.get("seconds"):
             climb.finish(options.off)
     climb.tidy()
     from loadtest import report  # draws, and takes seconds to load: a typing error is told before that
@@ -151,10 +171,20 @@ def _costs(options: argparse.Namespace) -> None:
     )
 
 
+def _overload(options: argparse.Namespace) -> None:
+    target = read_target(options.inventory)
+    plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
+    settings = Settings(str(options.inventory), profiles=options.profiles, caps=target.caps)
+    climb = Ladder(target, settings, options.reports / "overload.json", plan)
+    try:
+        overload.measure(climb, options.users, options.seconds)
+    finally:
+        climb.tidy()
+    say(str(climb.file))
+
+
 def _capacity(options: argparse.Namespace) -> None:
-    if not options.results.is_file():
-        raise LoadError(f"There is no {options.results}: `make ladder` writes one.")
-    known = capacity.measured(options.results)
+    known = capacity.measured(_existing(options.results))
     given = {group: getattr(options, f"{group}_ms") for group in GROUPS}
     wanted = Costs(**{group: given[group] or getattr(known, group) for group in GROUPS})
     ratio = known_hit_ratio(options.results) if options.hit_ratio is None else options.hit_ratio
@@ -167,9 +197,20 @@ def _capacity(options: argparse.Namespace) -> None:
         print(f"{group:8}{getattr(wanted, group):>8.2f}{cores[group]:>16.2f}{hosts[group]:>8}")
 
 
+def _capacity_check(options: argparse.Namespace) -> None:
+    print(f"{'web hosts':>9}{'predicted':>11}{'measured':>10}   requests/s")
+    for row in capacity.checked(_existing(options.results)):
+        print(f"{row['hosts']:>9}{row['predicted']:>11.0f}{row['measured']:>10.0f}")
+
+
+def _existing(results: Path) -> Path:
+    if not results.is_file():
+        raise LoadError(f"There is no {results}: `make ladder` writes one.")
+    return results
+
+
 def _render(options: argparse.Namespace) -> None:
-    if not options.results.is_file():
-        raise LoadError(f"There is no {options.results}: `make ladder` writes it.")
+    _existing(options.results)
     from loadtest import report
 
     if options.markdown:

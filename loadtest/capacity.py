@@ -70,6 +70,33 @@ def measured(file: Path, step: str = "cached-2-200") -> Costs:
     )
 
 
+def checked(file: Path) -> list[dict[str, float]]:
+    """What the calculator says of 1, 2 and 3 web hosts that are the limit, beside what a ladder has measured.
+
+    For each number of `hosts`: `predicted` and `measured` requests/s. The web hosts' CPU milliseconds are those of the
+    step with 2 of them; hit ratios are each step's own. Raises LoadError when runs are missing, or the hosts have no
+    known size.
+    """
+    results = json.loads(file.read_text())
+    caps = results["settings"]["caps"]
+    if missing := [host for host in results["groups"]["web"] if host not in caps]:
+        raise LoadError(f"{', '.join(missing)}: without lab_cpus there is no saying how much of it was at work.")
+    cores = statistics.mean(caps[host] for host in results["groups"]["web"])
+    web = measured(file).web
+    found = []
+    for hosts in (1, 2, 3):
+        step = f"cached-{hosts}-200"
+        misses = cores * hosts / (web / 1000)
+        found.append(
+            {
+                "hosts": hosts,
+                "predicted": misses / (1 - known_hit_ratio(file, step)),
+                "measured": statistics.median(run["requests_per_second"] for run in _runs(file, step)),
+            }
+        )
+    return found
+
+
 def known_hit_ratio(file: Path, step: str = "cached-2-200") -> float:
     """The hit ratio that a ladder has measured: the median of a step's runs."""
     return float(statistics.median(run["hit_ratio"] for run in _runs(file, step)))

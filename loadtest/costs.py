@@ -1,8 +1,12 @@
-"""What one request of each class costs: CPU milliseconds by group of hosts, each class asked for alone."""
+"""What one request of each class costs: CPU milliseconds by group of hosts, each class asked for alone.
+
+And what of it can't be saved: the password's hash and the row's INSERT, timed in the application's own environment.
+"""
 
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,31 @@ from loadtest.target import LoadError, Target
 CLASSES = ("home", "hot profile", "profile", "login page", "login", "create", "home as member")
 USERS = 4
 RUNG = "uwsgi"
+# Prints the CPU milliseconds of the process, medians of 15: of a password's check, and of a new profile's INSERT.
+UNAVOIDABLE = """
+import json, statistics, time
+from django.contrib.auth.hashers import check_password, make_password
+from django.db import transaction
+from people.models import Profile
+def timed(work):
+    took = []
+    for _ in range(15):
+        began = time.process_time()
+        work()
+        took.append((time.process_time() - began) * 1000)
+    return round(statistics.median(took), 3)
+hashed = make_password("a password of some length")
+somebody = Profile.objects.first()
+names = [field.attname for field in Profile._meta.concrete_fields if not field.primary_key]
+fields = {name: getattr(somebody, name) for name in names}
+with transaction.atomic():
+    found = {
+        "hash": timed(lambda: check_password("a password of some length", hashed)),
+        "insert": timed(lambda: Profile.objects.create(**fields)),
+    }
+    transaction.set_rollback(True)
+print(json.dumps(found))
+"""
 
 
 def measure(target: Target, plan: Plan, *, profiles: int, seconds: int, rounds: int, file: Path) -> None:
@@ -29,7 +58,10 @@ def measure(target: Target, plan: Plan, *, profiles: int, seconds: int, rounds: 
     load_data(target, plan, profiles=profiles)
     meters = Meters(target.hosts())
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in CLASSES}
+    least: list[dict[str, float]] = []
     for number in range(1, rounds + 1):
+        least.append(_unavoidable(target))
+        say(f"round {number}, what can't be saved: {least[-1]} CPU-ms")
         for name in CLASSES:
             alone = replace(plan, arguments=(*plan.arguments, "--only", name))
             with load.traffic(target, RUNG, alone, Load(USERS, seconds=seconds, warmup=3)) as traffic:
@@ -49,5 +81,33 @@ def measure(target: Target, plan: Plan, *, profiles: int, seconds: int, rounds: 
             say(f"round {number}, {name}: {by_group} CPU-ms, {answered} requests")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
-        json.dumps({"machine": machine(), "users": USERS, "profiles": profiles, "classes": found}, indent=1)
+        json.dumps(
+            {"machine": machine(), "users": USERS, "profiles": profiles, "classes": found, "unavoidable": least},
+            indent=1,
+        )
     )
+
+
+def _unavoidable(target: Target) -> dict[str, float]:
+    """What `hash` and `insert` cost on the first web host."""
+    name = target.application
+    command = [
+        *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={name}"),
+        f"--property=EnvironmentFile=/etc/{name}/environment",
+        f"--working-directory=/srv/{name}/current/source",
+        *(f"/srv/{name}/current/venv/bin/python", "manage.py", "shell", "-v0", "-c", UNAVOIDABLE),
+    ]
+    host = target.hosts()[target.groups["web"][0]]
+    found: dict[str, float] = json.loads(host.check_output(" ".join(["%s"] * len(command)), *command))
+    return found
+
+
+def floor(file: Path, logins: float = 0.1) -> float:
+    """The least CPU milliseconds of the web hosts for one visit: a profile, and for each login a hash and an INSERT.
+
+    Takes medians of a file that `measure` wrote.
+    """
+    results = json.loads(file.read_text())
+    profile = statistics.median(round_["web"] for round_ in results["classes"]["profile"])
+    once = sum(statistics.median(round_[name] for round_ in results["unavoidable"]) for name in ("hash", "insert"))
+    return round(profile + logins * once, 2)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,25 @@ from loadtest.results import failures, histogram, summary
 from loadtest.target import BIN, PROJECT, LoadError, Target
 
 RUNGS = ("runserver", "uwsgi", "balanced", "cached")
+BEHIND_EDGE = ("balanced", "cached")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A rung, how many web hosts take part in it, and how many users there are."""
+    """A rung, how many web hosts take part in it, how many users there are, and a mix if not the ladder's own."""
 
     rung: str
     web: int
     users: int
+    mix: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.rung}-{self.web}-{self.users}"
+        return f"{self.rung}-{self.web}-{self.users}" + (f"-{self.mix}" if self.mix else "")
 
     def __str__(self) -> str:
-        return f"{self.rung}, {self.web} web host{'s' if self.web > 1 else ''}, {self.users} users"
+        hosts = f"{self.web} web host{'s' if self.web > 1 else ''}"
+        return f"{self.rung}, {hosts}, {self.users} users" + (f", {self.mix} mix" if self.mix else "")
 
 
 # The talk's own steps, and what it does not show: one web host behind the edge, and three.
@@ -54,6 +57,18 @@ STEPS = (
     Step("cached", 2, 400),
     Step("cached", 1, 200),
 )
+# The other mix of the talk, where its ratios are; in a ladder of the published mix alone.
+SPOKEN = (
+    Step("runserver", 1, 50, "spoken"),
+    Step("balanced", 2, 200, "spoken"),
+    Step("cached", 2, 200, "spoken"),
+)
+
+
+def steps_of(mix: str, rungs: list[str] | None = None, *, own_plan: bool = False) -> list[Step]:
+    """The steps of a ladder in the order of its rungs, of `rungs` alone if given; own plans have one mix."""
+    every = [*STEPS, *(SPOKEN if mix == "published" and not own_plan else ())]
+    return sorted((step for step in every if step.rung in (rungs or RUNGS)), key=lambda step: RUNGS.index(step.rung))
 
 
 FINALE = Step("cached", 2, 200)
@@ -99,9 +114,10 @@ class Settings:
     inventory: str
     mix: str = "published"
     profiles: int = 500_000
-    seconds: int = 40
-    warmup: int = 10
+    seconds: int = 30
+    warmup: int = 20
     caps: dict[str, float] = field(default_factory=dict)
+    workers: int = 1
 
 
 @dataclass
@@ -116,6 +132,8 @@ class Ladder:
     finale: dict[str, Any] = field(default_factory=dict)
     ceiling: dict[str, Any] = field(default_factory=dict)
     rung: str = ""
+    drained: list[str] = field(default_factory=list)
+    prepared: bool = False
 
     def resume(self) -> int:
         """Take over what an earlier climb with the same settings has measured; returns how many runs that is."""
@@ -172,28 +190,45 @@ class Ladder:
             say(f"    moving to the rung {step.rung}")
             playbook(self.target, f"playbooks/{step.rung}.yml")
             self.prepare()
-            self.rung = step.rung
-        if step.rung in ("balanced", "cached"):
-            drained = self.target.groups["web"][step.web :]
-            playbook(self.target, "playbooks/pool.yml", drained=drained)
-        with load.traffic(self.target, step.rung, self.plan, Load(seconds=5, trial=True)) as trial:
+            self.rung, self.drained = step.rung, []
+        if step.rung in BEHIND_EDGE:
+            self.drain(self.target.groups["web"][step.web :])
+        with load.traffic(self.target, step.rung, self.plan_of(step), Load(seconds=5, trial=True)) as trial:
             trial.wait()
         if wrong := failures(trial.recorded):
             raise LoadError(f"One visitor, before any load: {wrong}")
         if not trial.recorded["classes"]:
             raise LoadError(f"One visitor, before any load: no answer in 5 s from {self.target.url(step.rung)}.")
 
+    @property
+    def is_people(self) -> bool:
+        """Whether the plan is the example application's; a plan of the user's brings its own data."""
+        return self.plan.file == load.PEOPLE
+
+    def plan_of(self, step: Step) -> Plan:
+        """The plan with the step's mix."""
+        if not self.is_people:
+            return self.plan
+        return replace(self.plan, arguments=(*self.plan.arguments, "--mix", step.mix or self.settings.mix))
+
     def prepare(self) -> None:
-        """Profiles and accounts for the example's plan; a plan of the user's brings its own."""
-        if self.plan.file == load.PEOPLE:
+        """Profiles and accounts for the example's plan, once: the rungs share the database."""
+        if self.is_people and not self.prepared:
             load_data(self.target, self.plan, profiles=self.settings.profiles)
+            self.prepared = True
+
+    def drain(self, hosts: list[str]) -> None:
+        """Take these web hosts out of the pool, and all others back in."""
+        if hosts != self.drained:
+            playbook(self.target, "playbooks/pool.yml", drained=hosts)
+            self.drained = hosts
 
     def tidy(self) -> None:
         """The accounts go, and what they created; the whole pool serves again."""
-        if self.rung and self.plan.file == load.PEOPLE:
+        if self.prepared:
             load_data(self.target, self.plan, accounts=0)
-        if self.rung in ("balanced", "cached"):
-            playbook(self.target, "playbooks/pool.yml", drained=[])
+        if self.rung in BEHIND_EDGE:
+            self.drain([])
 
     def top(self, rounds: int) -> None:
         """How many hits a second the edge can hand out, beside a bare varnishd."""
@@ -214,8 +249,8 @@ class Ladder:
         try:
             self.reach(step)
             web = Power(self.target)
-            length = Load(step.users, seconds=BEFORE + off + AFTERWARDS, warmup=self.settings.warmup)
-            with load.traffic(self.target, step.rung, self.plan, length) as traffic:
+            length = self.load(step, BEFORE + off + AFTERWARDS)
+            with load.traffic(self.target, step.rung, self.plan_of(step), length) as traffic:
                 began = time.monotonic()
                 time.sleep(BEFORE)
                 web.off()
@@ -240,17 +275,22 @@ class Ladder:
             say(f"    {cached} requests for the home page and the hot profiles failed")
         self.save()
 
+    def load(self, step: Step, seconds: float) -> Load:
+        """A step's users, for so many seconds after the warm-up."""
+        return Load(step.users, seconds=seconds, warmup=self.settings.warmup, workers=self.settings.workers)
+
     def measure(self, step: Step) -> dict[str, Any]:
         """One run of a step under load, as a row of the results."""
         meters = Meters(self.target.hosts())
-        length = Load(step.users, seconds=self.settings.seconds, warmup=self.settings.warmup)
         probe = Probe(self.target)
-        with load.traffic(self.target, step.rung, self.plan, length) as traffic, ExitStack() as beside:
-            if step.rung == "cached" and self.plan.file == load.PEOPLE:
+        length = self.load(step, self.settings.seconds)
+        with load.traffic(self.target, step.rung, self.plan_of(step), length) as traffic, ExitStack() as beside:
+            if step.rung == "cached" and self.is_people:
                 beside.enter_context(probe.running(self.settings.seconds))
             before = meters.read()
+            memory = beside.enter_context(meters.memory_peaks())
             traffic.wait()
-            after = meters.read(memory=True)
+            after = meters.read()
         cpu = used(before, after)
         classes = summary(traffic.recorded)
         answered = sum(entry["requests"] for entry in classes.values())
@@ -266,7 +306,7 @@ class Ladder:
                 name: {
                     "cpu_seconds": cpu[name],
                     "cpu_ms_per_request": round(cpu[name] * 1000 / max(answered, 1), 3),
-                    "memory_mb": after[name]["memory_mb"],
+                    "peak_memory_mb": memory[name],
                 }
                 for name in after
             },

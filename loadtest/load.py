@@ -41,7 +41,8 @@ class Plan:
 class Load:
     """How much is sent: `users` who go round without a pause or, with `rate`, visits a second of an open model.
 
-    Nothing counts in the first `warmup` seconds. A `trial` takes every step of the plan once.
+    Nothing counts in the first `warmup` seconds. A `trial` takes every step of the plan once. With several `workers`
+    Locust forks as many processes, which share the users.
     """
 
     users: int = 1
@@ -49,6 +50,7 @@ class Load:
     seconds: float = LONGEST
     warmup: float = 0
     trial: bool = False
+    workers: int = 1
 
     def arguments(self, visitors: tuple[str, ...]) -> list[str]:
         """For Locust. Raises LoadError for a load without an end."""
@@ -59,7 +61,8 @@ class Load:
             model = ["Arrivals", "--rate", str(self.rate), "--users", "1"]
         else:
             model = [*visitors, "--users", str(self.users)]
-        return [*model, "--spawn-rate", str(max(self.users, 1)), "--run-time", f"{whole:.0f}s"]
+        several = ["--processes", str(self.workers)] if self.workers > 1 else []
+        return [*model, *several, "--spawn-rate", str(max(self.users, 1)), "--run-time", f"{whole:.0f}s"]
 
 
 @dataclass

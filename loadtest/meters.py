@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +52,29 @@ class Meters:
 
         with ThreadPoolExecutor(len(self.hosts)) as pool:
             return dict(zip(self.hosts, pool.map(one, self.hosts.values()), strict=True))
+
+    @contextmanager
+    def memory_peaks(self, every: float = 10.0) -> Iterator[dict[str, int]]:
+        """By host, the most memory in MB that was seen while the block runs, looking `every` so many seconds."""
+        peaks: dict[str, int] = {}
+        over = threading.Event()
+
+        def look() -> None:
+            for name, reading in self.read(memory=True).items():
+                peaks[name] = max(peaks.get(name, 0), reading["memory_mb"])
+
+        def watch() -> None:
+            while not over.wait(every):
+                look()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield peaks
+            look()
+        finally:
+            over.set()
+            watcher.join()
 
 
 def used(before: Reading, after: Reading) -> dict[str, float]:

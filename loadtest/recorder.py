@@ -20,6 +20,7 @@ from typing import Any
 import gevent
 from locust import events
 from locust.env import Environment
+from locust.runners import WorkerRunner
 
 from loadtest.words import MEASURING
 
@@ -33,6 +34,7 @@ class Recorder:
     def __init__(self) -> None:
         self.began = 0.0
         self.ended = 0.0
+        self.is_worker = False
         self.failures: dict[str, Counter[str]] = defaultdict(Counter)
         self.times: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.seconds: dict[str, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
@@ -99,6 +101,7 @@ recorder = Recorder()
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
     recorder.start()
+    recorder.is_worker = isinstance(environment.runner, WorkerRunner)
     gevent.spawn_later(WARMUP, print, MEASURING, flush=True)
 
 
@@ -128,6 +131,6 @@ def _merge(data: dict[str, Any], **_: Any) -> None:
 
 @events.quit.add_listener
 def _quit(**_: Any) -> None:
-    if RESULT and not os.environ.get("LOADTEST_WORKER"):
+    if RESULT and not recorder.is_worker:
         recorder.stop()
         Path(RESULT).write_text(json.dumps(recorder.as_dict()))

@@ -14,7 +14,7 @@ import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
-from loadtest.ladder import STEPS, Step
+from loadtest.ladder import SPOKEN, STEPS, Step
 from loadtest.results import merged, percentile
 
 mpl.rcParams.update({"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -35,6 +35,8 @@ RATIOS = (
     ("balanced with 2 web hosts / uWSGI with 1", "balanced-2-100", "uwsgi-1-100", 1.90),
     ("cached / balanced, 200 users", "cached-2-200", "balanced-2-200", 2.75),
     ("cached / runserver", "cached-2-200", "runserver-1-50", 16.2),
+    ("cached / balanced, 200 users, spoken mix", "cached-2-200-spoken", "balanced-2-200-spoken", 2.75),
+    ("cached / runserver, spoken mix", "cached-2-200-spoken", "runserver-1-50-spoken", 16.2),
     ("3 web hosts / 1, cached, 200 users", "cached-3-200", "cached-1-200", None),
     ("3 web hosts / 1, balanced, 200 users", "balanced-3-200", "balanced-1-200", None),
 )
@@ -73,12 +75,14 @@ def rows(results: dict[str, Any]) -> list[Row]:
     for run in results["runs"]:
         by_step[run["step"]].append(run)
     return [
-        _row(step, by_step[step.name], results["settings"]) for step in sorted(STEPS, key=_order) if by_step[step.name]
+        _row(step, by_step[step.name], results["settings"])
+        for step in sorted((*STEPS, *SPOKEN), key=_order)
+        if by_step[step.name]
     ]
 
 
-def _order(step: Step) -> tuple[int, int, int]:
-    return (list(COLOURS).index(step.rung), step.web, step.users)
+def _order(step: Step) -> tuple[str, int, int, int]:
+    return (step.mix, list(COLOURS).index(step.rung), step.web, step.users)
 
 
 def _row(step: Step, runs: list[dict[str, Any]], settings: dict[str, Any]) -> Row:

@@ -119,8 +119,7 @@ class Visit:
     def page(self, path: str, name: str, text: str) -> str:
         """Get a page that must contain `text`, and return it."""
         with self.client.get(path, name=name, catch_response=True) as answer, checked(answer):
-            if answer.status_code != 200:
-                raise Wrong(f"status {answer.status_code}")
+            expect(answer, 200)
             found = answer.text or ""
             if text not in found:
                 raise Wrong("a page without what it must contain")
@@ -135,14 +134,21 @@ class Visit:
             ) as answer,
             checked(answer),
         ):
-            if answer.status_code != 302:
-                raise Wrong(f"status {answer.status_code}, not a redirect")
+            expect(answer, 302)
             if not re.search(target, answer.headers.get("Location", "")):
                 raise Wrong("a redirect to somewhere else")
 
     def cookie(self, name: str) -> str:
         """The value of a cookie that the site has set; empty if it has not."""
         return next((str(cookie.value) for cookie in self.client.cookiejar if cookie.name == name), "")
+
+
+def expect(answer: ResponseContextManager, status: int) -> None:
+    """Raise Wrong unless the answer has the status; a site may say that it is too busy, and when to come back."""
+    if answer.status_code == 503 and answer.headers.get("Retry-After"):
+        raise Wrong("told to come back later")
+    if answer.status_code != status:
+        raise Wrong(f"status {answer.status_code}, not {status}")
 
 
 @contextmanager

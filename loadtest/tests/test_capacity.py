@@ -53,6 +53,29 @@ def test_costs_are_medians_of_what_was_measured(tmp_path: Path) -> None:
     assert capacity.known_hit_ratio(file) == 0.6
 
 
+def test_the_calculator_is_held_against_what_more_and_fewer_web_hosts_did(tmp_path: Path) -> None:
+    """Half of 200 requests are misses and took 4 s of 2 hosts: 40 ms a miss, 25 requests/s for half a core."""
+    runs = [
+        {
+            "step": f"cached-{hosts}-200",
+            "requests": 200,
+            "requests_per_second": rate,
+            "hit_ratio": 0.5,
+            "hosts": {name: {"cpu_seconds": 2.0} for name in "abcd"},
+        }
+        for hosts, rate in ((1, 24.0), (2, 51.0), (3, 70.0))
+    ]
+    file = _results(tmp_path, runs)
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"settings": {"caps": {"b": 0.5, "c": 0.5}}}))
+    rows = capacity.checked(file)
+    assert [row["predicted"] for row in rows] == pytest.approx([25.0, 50.0, 75.0])
+    assert [row["measured"] for row in rows] == [24.0, 51.0, 70.0]
+    file.write_text(json.dumps(whole | {"settings": {"caps": {}}}))
+    with pytest.raises(LoadError, match="without lab_cpus"):
+        capacity.checked(file)
+
+
 def test_results_without_a_cached_run_are_told(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="has no run of cached-2-200"):
         capacity.measured(_results(tmp_path, []))

@@ -10,7 +10,7 @@ import pytest
 
 from loadtest import report
 from loadtest.hits import probed
-from loadtest.ladder import Settings
+from loadtest.ladder import RUNGS, Settings, steps_of
 from loadtest.recorder import Recorder, outcome, rounded
 from loadtest.results import described, merged, percentile, summary
 
@@ -118,6 +118,20 @@ def results(tmp_path: Path) -> Path:
     settings = vars(Settings("inventories/x"))
     file.write_text(json.dumps({"settings": settings, "machine": machine, "runs": runs, "finale": finale}))
     return file
+
+
+def test_a_ladder_climbs_its_rungs_in_order_and_once_a_round() -> None:
+    for rungs in (None, ["cached", "uwsgi"]):
+        steps = steps_of("published", rungs)
+        assert [rung for rung in RUNGS if rung in (rungs or RUNGS)] == list(dict.fromkeys(step.rung for step in steps))
+        assert sorted(steps, key=lambda step: RUNGS.index(step.rung)) == steps
+        assert len({step.name for step in steps}) == len(steps)
+
+
+def test_only_a_ladder_of_the_published_mix_has_steps_of_the_other() -> None:
+    assert {step.mix for step in steps_of("published")} == {"", "spoken"}
+    assert {step.mix for step in steps_of("spoken")} == {""}
+    assert {step.mix for step in steps_of("published", own_plan=True)} == {""}
 
 
 def test_ratios_are_of_one_round_each(results: Path) -> None:

@@ -1,0 +1,85 @@
+"""Locust at work on a real server of this machine."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.load import Load, Plan, traffic
+from loadtest.results import summary
+from loadtest.target import LoadError, Target
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+        self.server.served += 1  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    found.served = 0  # type: ignore[attr-defined]
+    thread = threading.Thread(target=found.serve_forever)
+    thread.start()
+    yield found
+    found.shutdown()
+    thread.join()
+    found.server_close()
+
+
+@pytest.fixture
+def plan(server: http.server.ThreadingHTTPServer, tmp_path: Path) -> Plan:
+    """A user's own plan, for the server."""
+    file = tmp_path / "plan.py"
+    file.write_text(
+        "from locust import constant, task\n"
+        "from locust.contrib.fasthttp import FastHttpUser\n"
+        "class Somebody(FastHttpUser):\n"
+        "    wait_time = constant(0.05)\n"
+        "    @task\n"
+        "    def go(self):\n"
+        f"        self.client.get('http://127.0.0.1:{server.server_port}/', name='page')\n"
+    )
+    return Plan(file, visitors=())
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    members = {group: ["one"] for group in ("db", "cache", "web", "edge")}
+    return Target(tmp_path, "people.test", "people", members, {"one": "127.0.0.1"}, {}, {})
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_all_processes_of_the_generator_saw_adds_up(
+    server: http.server.ThreadingHTTPServer, target: Target, plan: Plan, workers: int
+) -> None:
+    with traffic(target, "uwsgi", plan, Load(users=4, seconds=3, workers=workers)) as running:
+        running.wait()
+    counted = summary(running.recorded)["page"]
+    assert counted["failed"] == 0
+    assert 0 < counted["requests"] <= server.served  # type: ignore[attr-defined]
+    assert counted["requests"] >= server.served - 4  # type: ignore[attr-defined]
+
+
+def test_the_load_stops_at_once_when_the_user_interrupts(target: Target, plan: Plan) -> None:
+    with pytest.raises(KeyboardInterrupt), traffic(target, "uwsgi", plan, Load(users=4, seconds=600)) as running:
+        raise KeyboardInterrupt
+    assert running.process.poll() is not None
+
+
+def test_load_without_an_end_is_refused(target: Target, plan: Plan) -> None:
+    with pytest.raises(LoadError, match="must end within"), traffic(target, "uwsgi", plan, Load(seconds=1e6)):
+        pass
