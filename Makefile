@@ -6,6 +6,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # State of Ansible and Molecule belongs to this checkout: two checkouts never share it.
 export ANSIBLE_HOME := $(CURDIR)/.ansible
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Another virtual environment may be active: uv would install into that.
+export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .PHONY: help cluster url ladder down test lint lock venv packages
 help: ## Say what there is
