@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,11 @@ class Ladder:
             self.reach(step)
             web = Power(self.target)
             length = self.load(step, BEFORE + off + AFTERWARDS)
-            with load.traffic(self.target, step.rung, self.plan_of(step), length) as traffic:
+            probe = Probe(self.target)
+            with (
+                load.traffic(self.target, step.rung, self.plan_of(step), length) as traffic,
+                probe.running(length.seconds) if self.is_people else nullcontext(),
+            ):
                 began = time.monotonic()
                 time.sleep(BEFORE)
                 web.off()
@@ -269,10 +273,11 @@ class Ladder:
                 "on": round(on, 1),
                 "classes": classes,
                 "cached_failed": cached,
+                "probe": probe.result,
                 "cached_requests": sum(classes[name]["requests"] for name in HOT_CLASSES if name in classes),
                 "seconds": {name: entry["seconds"] for name, entry in traffic.recorded["classes"].items()},
             }
-            say(f"    {cached} requests for the home page and the hot profiles failed")
+            say(f"    {cached} requests for the home page and the hot profiles failed; hits: {probe.result}")
         self.save()
 
     def load(self, step: Step, seconds: float) -> Load:

@@ -219,7 +219,7 @@ def time_line(finale: dict[str, Any]) -> str:
     axes.fill_between(places, failed, color="#b3261e", label="failed")
     for moment in ("off", "on"):
         axes.axvline(finale[moment], color="black", linewidth=0.8, linestyle=":")
-        axes.annotate(f"web hosts {moment}", (finale[moment], axes.get_ylim()[1]), rotation=90, va="top", ha="right")
+        axes.annotate(f" {moment}", (finale[moment], axes.get_ylim()[1]), va="bottom", ha="center")
     axes.set_xlabel("seconds")
     axes.set_ylabel("requests/s")
     axes.legend(frameon=False, loc="upper right")
@@ -236,12 +236,17 @@ def number(value: float | None, digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
+def time_(milliseconds: float | None) -> str:
+    """A time for reading, in milliseconds: short ones, as hits are, with a decimal."""
+    return number(milliseconds, 1 if milliseconds is not None and milliseconds < 10 else 0)
+
+
 def write(file: Path) -> Path:
     """Render the page of a file of results beside it; returns its path."""
     results = json.loads(file.read_text())
     found = rows(results)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "time": time_}
     page = environment.get_template("ladder.html.j2").render(
         results=results,
         rows=found,
@@ -258,13 +263,14 @@ def markdown(file: Path) -> str:
     """The README's table of a file of results."""
     results = json.loads(file.read_text())
     lines = [
-        "| rung | web hosts | users | requests/s | the talk | mean | p95 | failed |",
-        "|---|---|---|---|---|---|---|---|",
+        "| rung | mix | web hosts | users | requests/s | the talk | mean | p95 | failed |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows(results):
         talk = number(row.talk[0], 0) if row.talk else "-"
+        mix = row.step.mix or results["settings"]["mix"]
         lines.append(
-            f"| {row.step.rung} | {row.step.web} | {row.step.users} | {number(row.rate)} | {talk} "
-            f"| {number(row.mean)} ms | {number(row.p95)} ms | {row.failed} of {row.requests:,} |"
+            f"| {row.step.rung} | {mix} | {row.step.web} | {row.step.users} | {number(row.rate)} | {talk} "
+            f"| {time_(row.mean)} ms | {time_(row.p95)} ms | {row.failed} of {row.requests:,} |"
         )
     return "\n".join(lines)

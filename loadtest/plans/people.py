@@ -157,7 +157,8 @@ def checked(answer: ResponseContextManager) -> Iterator[None]:
     try:
         yield
     except Wrong as error:
-        broken = getattr(answer, "error", None)
+        # Without a status there was no answer at all. Else Locust's own words name the URL: a text for each page.
+        broken = None if answer.status_code else getattr(answer, "error", None)
         answer.failure(f"{type(broken).__name__}: {broken}" if broken else str(error))
         raise
     answer.success()

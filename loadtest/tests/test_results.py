@@ -112,7 +112,13 @@ def results(tmp_path: Path) -> Path:
     runs = [_run("runserver-1-50", n, rate) for n, rate in ((1, 20.0), (2, 40.0), (3, 30.0))]
     runs += [_run("cached-2-200", 1, 400.0), _run("cached-2-200", 2, 200.0)]
     runs += [{"step": "cached-2-200", "repeat": 3, "error": "the edge <did> not answer"}]
-    finale = {"off": 20, "on": 50, "cached_failed": 0, "seconds": {"home": {"0": [10, 0], "60": [9, 1]}}}
+    finale = {
+        "off": 20,
+        "on": 50,
+        "cached_failed": 0,
+        "cached_requests": 20,
+        "seconds": {"home": {"0": [10, 0], "60": [9, 1]}},
+    }
     file = tmp_path / "ladder.json"
     machine = {"cpu": "a CPU", "cores": 2, "memory_gib": 4, "kernel": "6"}
     settings = vars(Settings("inventories/x"))
@@ -157,5 +163,5 @@ def test_the_page_stands_alone_and_shows_what_failed(results: Path) -> None:
 
 def test_the_readmes_table_has_a_line_for_each_step(results: Path) -> None:
     lines = report.markdown(results).splitlines()
-    assert lines[2] == "| runserver | 1 | 50 | 30 | 28 | 51 ms | 250 ms | 0 of 3,600 |"
+    assert lines[2] == "| runserver | published | 1 | 50 | 30 | 28 | 51 ms | 250 ms | 0 of 3,600 |"
     assert len(lines) == 4
