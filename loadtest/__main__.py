@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import secrets
+import shutil
 from pathlib import Path
 
 from loadtest import capacity, costs, ladder, load, overload
 from loadtest.capacity import Costs, Demand, known_hit_ratio
-from loadtest.ladder import Ladder, Settings, say, steps_of
+from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
 from loadtest.load import Plan
 from loadtest.target import PROJECT, LoadError
 from loadtest.target import load as read_target
@@ -24,11 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except LoadError as error:
+    except FAULTS as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:
-        say("Interrupted: the load has stopped; what was measured is kept, and the same command goes on from there.")
+        say("Interrupted: the load has stopped.")
         return 130
 
 
@@ -45,14 +46,17 @@ def _parser() -> argparse.ArgumentParser:
     climb.add_argument("--mix", choices=("published", "spoken"), default="published", help="default: %(default)s")
     climb.add_argument("--plan", type=Path, default=load.PEOPLE, help="a locustfile of your own")
     climb.add_argument(
-        "--plan-option", action="append", default=[], help="handed on to the plan, such as --plan-option=--mix=x"
+        "--plan-option", action="append", default=[], help="handed on to the plan, such as --plan-option=--accounts=9"
     )
     climb.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
     climb.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
     climb.add_argument("--seconds", type=_count, default=30, help="measured time of a run (%(default)s)")
     climb.add_argument("--warmup", type=_count, default=20, help="seconds before that (%(default)s)")
     climb.add_argument(
-        "--off", type=int, default=600, help="seconds of the finale without web hosts; 0: no finale (%(default)s)"
+        "--off",
+        type=_count_or_none,
+        default=600,
+        help="seconds of the finale without web hosts; 0: no finale (%(default)s)",
     )
     climb.add_argument(
         "--workers", type=_count, default=1, help="processes of the generator, one a core at most (%(default)s)"
@@ -104,6 +108,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_or_none(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -134,7 +142,9 @@ def _ladder(options: argparse.Namespace) -> int:
     plan = Plan(options.plan.resolve(), (*arguments, *options.plan_option), secrets.token_urlsafe(24), visitors)
     settings = Settings(
         str(options.inventory),
-        options.mix,
+        str(options.plan) if own else PEOPLE,
+        tuple(options.plan_option),
+        "" if own else options.mix,
         options.profiles,
         options.seconds,
         options.warmup,
@@ -142,20 +152,34 @@ def _ladder(options: argparse.Namespace) -> int:
         options.workers,
     )
     climb = Ladder(target, settings, options.reports / "ladder.json", plan)
+    _check_generators(climb, options.seconds, BEFORE + options.off + AFTERWARDS)
     if not options.fresh and (before := climb.resume()):
         say(f"Going on after {before} runs in {climb.file}.")
-    climb.climb(steps_of(options.mix, options.rung, own_plan=own), options.repeats)
-    if not options.rung or "cached" in options.rung:
-        if not own and not climb.ceiling.get("ratio"):
-            climb.top(options.repeats)
-        if options.off and not climb.finale.get("seconds"):
-            climb.finish(options.off)
-    climb.tidy()
+    try:
+        climb.climb(steps_of(options.mix, options.rung, own_plan=own), options.repeats)
+        if not options.rung or "cached" in options.rung:
+            if not own and not climb.ceiling.get("ratio"):
+                climb.top(options.repeats)
+            if options.off and not climb.finale.get("seconds"):
+                climb.finish(options.off)
+    except KeyboardInterrupt:
+        say("What was measured is kept: the same command goes on from there. The accounts and the pool are tidied up.")
+        raise
+    finally:
+        climb.tidy()
     from loadtest import report  # draws, and takes seconds to load: a typing error is told before that
 
     page = report.write(climb.file)
     say(f"{climb.file}, {page}")
     return int(any("error" in run for run in climb.runs))
+
+
+def _check_generators(climb: Ladder, *lengths: float) -> None:
+    """Raise LoadError for what would be in the way of a run later: no generator, or one that would run for too long."""
+    if not shutil.which("h2load"):
+        raise LoadError("h2load is not installed: apt-get install nghttp2-client")
+    for seconds in lengths:
+        climb.load(FINALE, seconds).arguments(())
 
 
 def _costs(options: argparse.Namespace) -> None:
@@ -176,6 +200,7 @@ def _overload(options: argparse.Namespace) -> None:
     plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
     settings = Settings(str(options.inventory), profiles=options.profiles, caps=target.caps)
     climb = Ladder(target, settings, options.reports / "overload.json", plan)
+    _check_generators(climb, options.seconds)
     try:
         overload.measure(climb, options.users, options.seconds)
     finally:
@@ -198,8 +223,9 @@ def _capacity(options: argparse.Namespace) -> None:
 
 
 def _capacity_check(options: argparse.Namespace) -> None:
+    rows = capacity.checked(_existing(options.results))
     print(f"{'web hosts':>9}{'predicted':>11}{'measured':>10}   requests/s")
-    for row in capacity.checked(_existing(options.results)):
+    for row in rows:
         print(f"{row['hosts']:>9}{row['predicted']:>11.0f}{row['measured']:>10.0f}")
 
 

@@ -18,11 +18,13 @@ from loadtest import load
 from loadtest.hits import Probe, ceiling
 from loadtest.load import Load, Plan
 from loadtest.meters import Meters, hit_ratio, used
-from loadtest.results import failures, histogram, summary
+from loadtest.results import failures, histogram, hits_of, summary
 from loadtest.target import BIN, PROJECT, LoadError, Target
 
 RUNGS = ("runserver", "uwsgi", "balanced", "cached")
 BEHIND_EDGE = ("balanced", "cached")
+# What can go wrong with a run and is told: one of ours, testinfra's two, and commands that fail or are not there.
+FAULTS = (LoadError, RuntimeError, AssertionError, OSError, subprocess.SubprocessError)
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,17 @@ class Power:
             hosts[name].check_output(f"systemctl {verb} %s", self.target.application)
 
 
+# The example application's own plan, in a file of results.
+PEOPLE = "people"
+
+
 @dataclass
 class Settings:
     """What all runs of a ladder have in common; a file of results with others is not gone on with."""
 
     inventory: str
+    plan: str = PEOPLE
+    options: tuple[str, ...] = ()
     mix: str = "published"
     profiles: int = 500_000
     seconds: int = 30
@@ -140,7 +148,7 @@ class Ladder:
         if not self.file.exists():
             return 0
         found = json.loads(self.file.read_text())
-        if found.get("settings") != asdict(self.settings):
+        if found.get("settings") != json.loads(json.dumps(asdict(self.settings))):
             raise LoadError(f"{self.file} holds results with other settings: move it away, or give --fresh.")
         self.runs = [run for run in found["runs"] if "error" not in run]
         self.finale = found["finale"]
@@ -173,7 +181,7 @@ class Ladder:
                 self.reach(step)
                 run |= self.measure(step)
                 say(f"    {run['requests_per_second']:.1f} requests/s, {run['failed']} failed")
-            except (LoadError, RuntimeError, AssertionError) as error:
+            except FAULTS as error:
                 run["error"] = str(error)
                 say(f"    FAILED: {error}")
                 self.rung = ""
@@ -209,7 +217,7 @@ class Ladder:
         """The plan with the step's mix."""
         if not self.is_people:
             return self.plan
-        return replace(self.plan, arguments=(*self.plan.arguments, "--mix", step.mix or self.settings.mix))
+        return replace(self.plan, arguments=("--mix", step.mix or self.settings.mix, *self.plan.arguments))
 
     def prepare(self) -> None:
         """Profiles and accounts for the example's plan, once: the rungs share the database."""
@@ -225,10 +233,10 @@ class Ladder:
 
     def tidy(self) -> None:
         """The accounts go, and what they created; the whole pool serves again."""
+        self.drain([])
         if self.prepared:
             load_data(self.target, self.plan, accounts=0)
-        if self.rung in BEHIND_EDGE:
-            self.drain([])
+            self.prepared = False
 
     def top(self, rounds: int) -> None:
         """How many hits a second the edge can hand out, beside a bare varnishd."""
@@ -237,7 +245,7 @@ class Ladder:
             self.reach(FINALE)
             self.ceiling = ceiling(self.target, rounds)
             say(f"    {self.ceiling['ratio']} of a bare varnishd")
-        except (LoadError, RuntimeError, AssertionError) as error:
+        except FAULTS as error:
             say(f"    FAILED: {error}")
             self.ceiling = {"error": str(error)}
         self.save()
@@ -257,12 +265,14 @@ class Ladder:
             ):
                 began = time.monotonic()
                 time.sleep(BEFORE)
-                web.off()
-                time.sleep(max(BEFORE + off - (time.monotonic() - began), 0))
-                on = time.monotonic() - began
-                web.on()
+                try:
+                    web.off()
+                    time.sleep(max(BEFORE + off - (time.monotonic() - began), 0))
+                finally:
+                    on = time.monotonic() - began
+                    web.on()
                 traffic.wait()
-        except (LoadError, RuntimeError, AssertionError) as error:
+        except FAULTS as error:
             say(f"    FAILED: {error}")
             self.finale = {"error": str(error)}
         else:
@@ -305,7 +315,8 @@ class Ladder:
             "failed": sum(entry["failed"] for entry in classes.values()),
             "classes": classes,
             "histogram": histogram(traffic.recorded),
-            "hit_ratio": hit_ratio(before, after),
+            "hit_ratio": hits_of(traffic.recorded) if step.rung == "cached" else None,
+            "varnishstat_hit_ratio": hit_ratio(before, after),
             "web_hosts": self.target.groups["web"],
             "hosts": {
                 name: {
@@ -316,7 +327,7 @@ class Ladder:
                 for name in after
             },
             "probe": probe.result,
-            "generator": {"cpu_seconds": traffic.cpu_seconds},
+            "generator": {"cpu_seconds": traffic.recorded["cpu_seconds"]},
         }
 
 

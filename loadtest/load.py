@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import tempfile
@@ -67,13 +66,12 @@ class Load:
 
 @dataclass
 class Traffic:
-    """A generator that runs: what it printed so far, and in the end what it recorded and its own CPU seconds."""
+    """A generator that runs: what it printed so far, and in the end what it recorded."""
 
     process: subprocess.Popen[str]
     measuring: threading.Event = field(default_factory=threading.Event)
     output: str = ""
     recorded: dict[str, Any] = field(default_factory=dict)
-    cpu_seconds: float = 0.0
 
     def wait(self) -> None:
         """Wait until the generator has ended by itself."""
@@ -90,7 +88,7 @@ class Traffic:
 
 @contextmanager
 def traffic(target: Target, rung: str, plan: Plan, load: Load) -> Iterator[Traffic]:
-    """Send load to a target while the block runs; afterwards `recorded` and `cpu_seconds` are known.
+    """Send load to a target while the block runs; afterwards `recorded` is known.
 
     Raises LoadError when the generator itself fails; requests that fail are recorded.
     """
@@ -98,7 +96,6 @@ def traffic(target: Target, rung: str, plan: Plan, load: Load) -> Iterator[Traff
         raise LoadError("Locust is not installed: make .venv/.loadtest")
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
         result = Path(directory) / "result.json"
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         running = Traffic(_started(target, rung, plan, load, result))
         reader = threading.Thread(target=running._read)
         reader.start()
@@ -115,8 +112,6 @@ def traffic(target: Target, rung: str, plan: Plan, load: Load) -> Iterator[Traff
             reader.join()
         if running.process.returncode or not result.exists():
             raise LoadError(f"Locust ended with status {running.process.returncode}:\n{running.output[-3000:]}")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        running.cpu_seconds = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)
         running.recorded = json.loads(result.read_text())
 
 

@@ -54,7 +54,7 @@ class Meters:
             return dict(zip(self.hosts, pool.map(one, self.hosts.values()), strict=True))
 
     @contextmanager
-    def memory_peaks(self, every: float = 10.0) -> Iterator[dict[str, int]]:
+    def memory_peaks(self, every: float = 15.0) -> Iterator[dict[str, int]]:
         """By host, the most memory in MB that was seen while the block runs, looking `every` so many seconds."""
         peaks: dict[str, int] = {}
         over = threading.Event()

@@ -20,6 +20,8 @@ from loadtest.target import LoadError, Target
 
 # What the plan says of a request that was refused as it should be.
 SHED = "told to come back later"
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+LATENESS = "lateness of the generator"
 CALM = Load(users=2, seconds=15, warmup=3)
 UNITS = "nginx varnish memcached 'postgresql@*' %(application)s"
 
@@ -52,15 +54,14 @@ class Watch:
     def look(self) -> None:
         for name, count in self.at_web_hosts().items():
             self.queues[name] = max(self.queues[name], count)
-        self.connections = max(self.connections, self.database("SELECT count(*) FROM pg_stat_activity "
-                                                               "WHERE backend_type = 'client backend'"))  # fmt: skip
+        self.connections = max(self.connections, self.database(CONNECTIONS))
 
     def at_web_hosts(self) -> Counter[str]:
         """Requests that the edge hosts have at each web host just now, worked on or waiting."""
         hosts, names = self.target.hosts(), {self.target.addresses[name]: name for name in self.target.groups["web"]}
         found: Counter[str] = Counter()
         for edge in self.target.groups["edge"]:
-            peers = hosts[edge].check_output("ss --no-header --numeric --tcp state connected dport = :3031")
+            peers = hosts[edge].check_output("ss --no-header --numeric --tcp state established dport = :3031")
             for line in peers.splitlines():
                 address = line.split()[-1].rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:")
                 found[names[address]] += 1
@@ -110,9 +111,10 @@ def measure(climb: Ladder, users: int, seconds: int) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": machine(), "web_hosts": step.web, "users": users}
     found["calm before"] = _phase(climb, step, CALM)
     closed = found["closed"] = _phase(climb, step, Load(users, seconds=seconds, warmup=climb.settings.warmup))
-    rate = round(2 * closed["visits_per_second"], 1)
+    if not closed["visits_per_second"]:
+        raise LoadError(f"{users} users got no answer: {closed['failed']}")
     watch.until_idle()
-    found["open"] = _phase(climb, step, Load(rate=rate, seconds=seconds)) | {"visits_sent_per_second": rate}
+    found["open"] = _phase(climb, step, Load(rate=round(2 * closed["visits_per_second"], 1), seconds=seconds))
     found["seconds_until_idle"] = watch.until_idle()
     found["calm after"] = _phase(climb, step, CALM)
     found["same_processes"] = watch.started() == before
@@ -137,8 +139,13 @@ def _phase(climb: Ladder, step: Step, length: Load) -> dict[str, Any]:
     for entry in classes.values():
         failures.update(entry["failures"])
     shed = failures.pop(SHED, 0)
+    length_of_it = traffic.recorded["seconds"]
+    late = merged(traffic.recorded["classes"].get(LATENESS, {"times": {}})["times"].values())
     found = {
-        "visits_per_second": round(classes["home"]["requests"] / traffic.recorded["seconds"], 1),
+        "visits_per_second": round(classes.get("home", {"requests": 0})["requests"] / length_of_it, 1),
+        # Of the open model, by the generator's own clock: how many it began, and how late.
+        "visits_sent_per_second": round(sum(count for _, count in late) / length_of_it, 1),
+        "sent_late_p99": percentile(late, 0.99),
         "answered": sum(entry["requests"] for entry in classes.values()),
         "shed": shed,
         "failed": failures,
@@ -146,7 +153,7 @@ def _phase(climb: Ladder, step: Step, length: Load) -> dict[str, Any]:
         "probe": probe.result,
         "longest_queue": watch.queues,
         "database_connections": watch.connections,
-        "generator_cpu_seconds": traffic.cpu_seconds,
+        "generator_cpu_seconds": traffic.recorded["cpu_seconds"],
         "classes": classes,
     }
     say(f"    {found['answered']} answered, {shed} told to come back, {failures.total()} failed {dict(failures)}; "

@@ -2,7 +2,7 @@
 
 Locust's own statistics round to the millisecond and know nothing of caches. LOADTEST_WARMUP is the time in seconds
 before anything counts, LOADTEST_RESULT the file that the result goes to, as JSON:
-{"seconds": S, "classes": {NAME: {"failures": {TEXT: N}, "times": {OUTCOME: {MILLISECONDS: N}},
+{"seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N}, "times": {OUTCOME: {MILLISECONDS: N}},
 "seconds": {SECOND: [ANSWERED, FAILED]}}}}. OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none.
 A request counts in the second in which it ends. Failed requests have no time.
 """
@@ -35,12 +35,19 @@ class Recorder:
         self.began = 0.0
         self.ended = 0.0
         self.is_worker = False
+        self.cpu_counted_from = 0.0
+        self.cpu_of_others = 0.0
         self.failures: dict[str, Counter[str]] = defaultdict(Counter)
         self.times: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.seconds: dict[str, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
 
     def start(self) -> None:
         self.began = time.time() + WARMUP
+
+    def measuring(self) -> None:
+        """The warm-up is over: say so, and count the generator's own CPU time from here."""
+        self.cpu_counted_from = time.process_time()
+        print(MEASURING, flush=True)
 
     def stop(self) -> None:
         self.ended = self.ended or time.time()
@@ -58,6 +65,7 @@ class Recorder:
 
     def merge(self, other: dict[str, Any]) -> None:
         """Add the counts of another process, in the form that `as_dict` gives them."""
+        self.cpu_of_others += other["cpu_seconds"]
         for name, found in other["classes"].items():
             self.failures[name].update(found["failures"])
             for outcome, times in found["times"].items():
@@ -75,7 +83,18 @@ class Recorder:
             }
             for name in sorted(self.seconds)
         }
-        return {"seconds": max((self.ended or time.time()) - self.began, 0), "classes": classes}
+        return {
+            "seconds": max((self.ended or time.time()) - self.began, 0),
+            "cpu_seconds": round(time.process_time() - self.cpu_counted_from + self.cpu_of_others, 3),
+            "classes": classes,
+        }
+
+    def forget(self) -> None:
+        """Begin anew with counts that somebody else has taken over."""
+        self.failures.clear()
+        self.times.clear()
+        self.seconds.clear()
+        self.cpu_counted_from = time.process_time()
 
 
 def rounded(milliseconds: float) -> str:
@@ -102,7 +121,7 @@ recorder = Recorder()
 def _start(environment: Environment, **_: Any) -> None:
     recorder.start()
     recorder.is_worker = isinstance(environment.runner, WorkerRunner)
-    gevent.spawn_later(WARMUP, print, MEASURING, flush=True)
+    gevent.spawn_later(WARMUP, recorder.measuring)
 
 
 @events.request.add_listener
@@ -119,9 +138,7 @@ def _stopping(**_: Any) -> None:
 @events.report_to_master.add_listener
 def _report(data: dict[str, Any], **_: Any) -> None:
     data["loadtest"] = recorder.as_dict()
-    recorder.failures.clear()
-    recorder.times.clear()
-    recorder.seconds.clear()
+    recorder.forget()
 
 
 @events.worker_report.add_listener

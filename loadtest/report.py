@@ -14,7 +14,7 @@ import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
-from loadtest.ladder import SPOKEN, STEPS, Step
+from loadtest.ladder import PEOPLE, SPOKEN, STEPS, Step
 from loadtest.results import merged, percentile
 
 mpl.rcParams.update({"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -64,9 +64,17 @@ class Row:
     web_ms: float | None = None
     generator: float | None = None
 
+    is_people: bool = True
+
     @property
     def talk(self) -> tuple[float, float] | None:
-        return TALK.get(self.step.name)
+        """What the talk measured, for its own plan."""
+        return TALK.get(self.step.name) if self.is_people else None
+
+    @property
+    def asked(self) -> int:
+        """Requests that were sent: answered ones and failed ones."""
+        return self.requests + self.failed
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
@@ -109,13 +117,12 @@ def _row(step: Step, runs: list[dict[str, Any]], settings: dict[str, Any]) -> Ro
         p50=median([percentile(some, 0.5) for some in times]),
         p95=median([percentile(some, 0.95) for some in times]),
         p99=median([percentile(some, 0.99) for some in times]),
+        is_people=settings.get("plan", PEOPLE) == PEOPLE,
         failed=sum(run["failed"] for run in good),
         requests=sum(run["requests"] for run in good),
         hit_ratio=median([run["hit_ratio"] for run in good]),
         web_ms=median([_web_cpu(run) for run in good]),
-        generator=median(
-            [run["generator"]["cpu_seconds"] / (settings["seconds"] + settings["warmup"]) for run in good]
-        ),
+        generator=median([run["generator"]["cpu_seconds"] / settings["seconds"] for run in good]),
     )
 
 
@@ -268,9 +275,9 @@ def markdown(file: Path) -> str:
     ]
     for row in rows(results):
         talk = number(row.talk[0], 0) if row.talk else "-"
-        mix = row.step.mix or results["settings"]["mix"]
+        mix = row.step.mix or results["settings"]["mix"] or "-"
         lines.append(
             f"| {row.step.rung} | {mix} | {row.step.web} | {row.step.users} | {number(row.rate)} | {talk} "
-            f"| {time_(row.mean)} ms | {time_(row.p95)} ms | {row.failed} of {row.requests:,} |"
+            f"| {time_(row.mean)} ms | {time_(row.p95)} ms | {row.failed} of {row.asked:,} |"
         )
     return "\n".join(lines)

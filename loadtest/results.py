@@ -59,6 +59,12 @@ def summary(recorded: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def hits_of(recorded: dict[str, Any]) -> float:
+    """The share of the visitors' answered requests that came from the cache, fresh or stale."""
+    outcomes = {outcome: sum(times.values()) for outcome, times in histogram(recorded).items()}
+    return round((outcomes.get("hit", 0) + outcomes.get("stale", 0)) / max(sum(outcomes.values()), 1), 4)
+
+
 def histogram(recorded: dict[str, Any]) -> dict[str, dict[str, int]]:
     """By what the cache did: how often each time, in milliseconds, was seen."""
     outcomes: dict[str, list[dict[str, int]]] = {}
