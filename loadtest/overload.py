@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loadtest import load
 from loadtest.hits import Probe
-from loadtest.ladder import Ladder, Step, machine, say
+from loadtest.ladder import FINALE, Ladder, Step, machine, say
 from loadtest.load import Load
 from loadtest.results import histogram, merged, percentile, summary
 from loadtest.target import LoadError, Target
@@ -104,7 +104,7 @@ def measure(climb: Ladder, users: int, seconds: int) -> dict[str, Any]:
 
     Writes climb.file. Raises LoadError when the cluster can't be reached, or never comes to rest.
     """
-    step = Step("cached", len(climb.target.groups["web"]), users)
+    step = replace(FINALE, web=min(FINALE.web, len(climb.target.groups["web"])), users=users)
     climb.reach(step)
     watch = Watch(climb.target)
     before, left_out = watch.started(), watch.left_out()

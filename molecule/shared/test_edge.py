@@ -40,6 +40,15 @@ def test_nginx_runs_from_our_configuration_alone(host: Host) -> None:
     assert {name for name in files if "/modules-enabled/" not in name} == ours
 
 
+def test_nginx_may_open_a_file_for_every_connection(host: Host) -> None:
+    """Short of files it answers 500, and only under load."""
+    connections = host.check_output("nginx -T 2>/dev/null | sed -n 's/^ *worker_connections \\([0-9]*\\);/\\1/p'")
+    for worker in host.check_output("pgrep --full 'nginx: worker process'").split():
+        limits = host.check_output(f"cat /proc/{worker}/limits")
+        [files] = [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")]
+        assert int(files) >= int(connections)
+
+
 def test_http_2_is_spoken(host: Host, client: Host, cluster: Cluster) -> None:
     assert curl(client, host, cluster, "--http2", "--write-out", "%{http_version} %{response_code}") == "2 200"
 
