@@ -33,7 +33,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             created, _ = Profile.objects.filter(created_by__email=EMAIL).delete()
             users.objects.filter(email=EMAIL).delete()
-            # One hash for all: it costs 50 ms, and a test needs no other.
+            # One hash for all: hashing is slow by design, and a test needs no other.
             hashed = make_password(password) if count else ""
             users.objects.bulk_create(
                 users(username=f"{PREFIX}{i}", password=hashed, email=EMAIL) for i in range(1, count + 1)
