@@ -43,7 +43,7 @@ def test_nginx_runs_from_our_configuration_alone(host: Host) -> None:
 def test_nginx_may_open_a_file_for_every_connection(host: Host) -> None:
     """Short of files it answers 500, and only under load."""
     connections = host.check_output("nginx -T 2>/dev/null | sed -n 's/^ *worker_connections \\([0-9]*\\);/\\1/p'")
-    for worker in host.check_output("pgrep --full 'nginx: worker process'").split():
+    for worker in host.check_output("pgrep --parent $(cat /run/nginx.pid)").split():
         limits = host.check_output(f"cat /proc/{worker}/limits")
         [files] = [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")]
         assert int(files) >= int(connections)
