@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 
     climb = commands.add_parser("ladder", help="Put every rung under the talk's load and write the report.")
     climb.set_defaults(run=_ladder)
-    climb.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
+    _add_target(climb)
     climb.add_argument(
         "--rung", choices=ladder.RUNGS, action="append", help="this rung alone; may be given more than once"
     )
@@ -48,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     climb.add_argument(
         "--plan-option", action="append", default=[], help="handed on to the plan, such as --plan-option=--accounts=9"
     )
-    climb.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
     climb.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
     climb.add_argument("--seconds", type=_count, default=30, help="measured time of a run (%(default)s)")
     climb.add_argument("--warmup", type=_count, default=20, help="seconds before that (%(default)s)")
@@ -62,23 +61,18 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=_count, default=1, help="processes of the generator, one a core at most (%(default)s)"
     )
     climb.add_argument("--fresh", action="store_true", help="forget earlier results")
-    climb.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
 
     cost = commands.add_parser("costs", help="CPU milliseconds of each class of request, one class at a time.")
     cost.set_defaults(run=_costs)
-    cost.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
-    cost.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
+    _add_target(cost)
     cost.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
     cost.add_argument("--seconds", type=_count, default=15, help="measured time of a class (%(default)s)")
-    cost.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
 
     storm = commands.add_parser("overload", help="More load than the cluster can answer, and how it is afterwards.")
     storm.set_defaults(run=_overload)
-    storm.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
-    storm.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
+    _add_target(storm)
     storm.add_argument("--users", type=_count, default=400, help="of the closed model (%(default)s)")
     storm.add_argument("--seconds", type=_count, default=60, help="measured time of each model (%(default)s)")
-    storm.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
 
     plan = commands.add_parser("capacity", help="How many hosts a site needs, from what a ladder has measured.")
     plan.set_defaults(run=_capacity)
@@ -100,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("results", type=Path, nargs="?", default=RESULTS)
     render.add_argument("--markdown", action="store_true", help="print the README's table in place of the page")
     return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    """What all commands that send load ask for: where to, how large the directory is to be, and where results go."""
+    parser.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
+    parser.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
+    parser.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
 
 
 def _count(text: str) -> int:
