@@ -58,10 +58,12 @@ def test_a_run_for_one_host_renders_what_a_full_run_does(
 
 @pytest.fixture(scope="module")
 def grown(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """The cluster with one line more in its inventory; the new host is up, and bare."""
+    """The cluster with one line more in its inventory, and a choice for its edge; the new host is up, and bare."""
     web2 = "        web2: {ansible_host: 10.44.0.32, lab_release: bookworm}\n"
     web3 = "        web3: {ansible_host: 10.44.0.33}\n"
     inventory = clusters.variant(cluster, tmp_path_factory.mktemp("grown"), web2, web3)
+    (inventory / "host_vars").mkdir()
+    (inventory / "host_vars" / "edge1.yml").write_text("nginx_lb_fail_timeout: 6s\n")
     lab(inventory, "up")
     return clusters.load(inventory)
 
@@ -96,9 +98,18 @@ def test_the_grown_cluster_is_converged(grown: Cluster) -> None:
 
 
 def test_a_drained_web_host_leaves_and_nobody_is_turned_away(
-    cluster: Cluster, grown: Cluster, comers: Visitors
+    cluster: Cluster, grown: Cluster, hosts: dict[str, Host], comers: Visitors
 ) -> None:
+    def pool() -> str:
+        return hosts["edge1"].file("/etc/nginx/upstream.conf").content_string
+
+    before = pool()
+    assert before.count(" fail_timeout=6s") == 3
     with comers.meanwhile("cached"):
+        run("playbooks/pool.yml", grown.inventory, drained=["web3"]).succeeded()
+        assert pool() == before.replace("; # web3", " down; # web3")
+        run("playbooks/pool.yml", grown.inventory, drained=["web2", "web3"]).succeeded()
+        assert pool() == before.replace("; # web2", " down; # web2").replace("; # web3", " down; # web3")
         run("playbooks/pool.yml", grown.inventory, drained=["web3"]).succeeded()
         run(SITE, cluster.inventory).succeeded()
     comers.visits[-1].assert_nobody_was_turned_away()
