@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Another virtual environment may be active: uv would install into that.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help cluster url ladder down test lint lock venv packages
+.PHONY: help cluster url manage ladder down test lint lock venv packages
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -27,6 +27,9 @@ cluster: venv packages ## Boot the lab's hosts and converge them to the full clu
 
 url: venv ## Print where the site answers
 	@python -m lab -i $(INVENTORY) url
+
+manage: venv ## Run manage.py with ARGS on the first web host
+	@ansible -i $(INVENTORY) 'web[0]' --become -m ansible.builtin.command -a "hugproof-manage $$ARGS"
 
 ladder: more = nghttp2-client
 ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,$(INVENTORY))

@@ -96,15 +96,8 @@ def _rounds(target: Target, plan: Plan, seconds: int, rounds: int) -> tuple[dict
 
 def _unavoidable(target: Target) -> dict[str, float]:
     """What `hash` and `insert` cost on the first web host."""
-    name = target.application
-    command = [
-        *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={name}"),
-        f"--property=EnvironmentFile=/etc/{name}/environment",
-        f"--working-directory=/srv/{name}/current/source",
-        *(f"/srv/{name}/current/venv/bin/python", "manage.py", "shell", "-v0", "-c", UNAVOIDABLE),
-    ]
     host = target.hosts()[target.groups["web"][0]]
-    found: dict[str, float] = json.loads(host.check_output(" ".join(["%s"] * len(command)), *command))
+    found: dict[str, float] = json.loads(host.check_output("hugproof-manage shell -v0 -c %s", UNAVOIDABLE))
     return found
 
 

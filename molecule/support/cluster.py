@@ -86,13 +86,7 @@ def copy_application(directory: Path) -> Path:
 
 def manage(host: Host, *arguments: str, **environment: str) -> str:
     """Run manage.py on a web host, as the application's user and with its environment."""
-    command = [
-        *("systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={APPLICATION}"),
-        f"--property=EnvironmentFile=/etc/{APPLICATION}/environment",
-        f"--working-directory=/srv/{APPLICATION}/current/source",
-        *(f"--setenv={name}={value}" for name, value in environment.items()),
-        *(f"/srv/{APPLICATION}/current/venv/bin/python", "manage.py", *arguments),
-    ]
+    command = ["env", *(f"{name}={value}" for name, value in environment.items()), "hugproof-manage", *arguments]
     return str(host.check_output(" ".join(["%s"] * len(command)), *command))
 
 

@@ -13,7 +13,7 @@ PASSWORD = "a password for load tests"
 
 @pytest.fixture
 def password(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("LOAD_PASSWORD", PASSWORD)
+    monkeypatch.setenv("DJANGO_LOAD_PASSWORD", PASSWORD)
     return PASSWORD
 
 
@@ -37,7 +37,7 @@ def test_they_go_with_what_they_created_and_nobody_else_does(password: str) -> N
 
 def test_a_second_run_replaces_the_accounts(client: Client, password: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("load_accounts", count=2)
-    monkeypatch.setenv("LOAD_PASSWORD", "another password entirely")
+    monkeypatch.setenv("DJANGO_LOAD_PASSWORD", "another password entirely")
     call_command("load_accounts", count=1)
     assert get_user_model().objects.count() == 1
     assert not client.login(username="load-1", password=password)
@@ -46,7 +46,7 @@ def test_a_second_run_replaces_the_accounts(client: Client, password: str, monke
 
 @pytest.mark.parametrize("value", ["", "short"])
 def test_a_missing_or_short_password_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOAD_PASSWORD", value)
-    with pytest.raises(CommandError, match="LOAD_PASSWORD"):
+    monkeypatch.setenv("DJANGO_LOAD_PASSWORD", value)
+    with pytest.raises(CommandError, match="DJANGO_LOAD_PASSWORD"):
         call_command("load_accounts", count=1)
     assert get_user_model().objects.count() == 0

@@ -18,17 +18,17 @@ EMAIL = "load-test@example.invalid"
 
 class Command(BaseCommand):
     help = (
-        "Make the accounts load-1 to load-N, all with the password in LOAD_PASSWORD, in place of those there are. "
-        "The profiles that these created are deleted; --count 0 makes no new ones."
+        "Make the accounts load-1 to load-N, all with the password in DJANGO_LOAD_PASSWORD, in place of those there "
+        "are. The profiles that these created are deleted; --count 0 makes no new ones."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=number, default=50, help="how many accounts (default: 50)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        count, password = options["count"], os.environ.get("LOAD_PASSWORD", "")
+        count, password = options["count"], os.environ.get("DJANGO_LOAD_PASSWORD", "")
         if count and len(password) < 16:
-            raise CommandError("LOAD_PASSWORD is not set, or shorter than 16 characters.")
+            raise CommandError("DJANGO_LOAD_PASSWORD is not set, or shorter than 16 characters.")
         users = get_user_model()
         with transaction.atomic():
             created, _ = Profile.objects.filter(created_by__email=EMAIL).delete()
