@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from loadtest import capacity, costs, ladder, load, overload
-from loadtest.capacity import Costs, Demand, known_hit_ratio
+from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
 from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
 from loadtest.load import Plan
 from loadtest.target import PROJECT, LoadError
@@ -17,7 +17,6 @@ from loadtest.target import load as read_target
 
 REPORTS = PROJECT / "reports"
 RESULTS = REPORTS / "ladder.json"
-GROUPS = ("edge", "web", "db", "cache")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render", help="Write the report of a file of results again.")
     render.set_defaults(run=_render)
     render.add_argument("results", type=Path, nargs="?", default=RESULTS)
-    render.add_argument("--markdown", action="store_true", help="print the README's table in place of the page")
+    render.add_argument(
+        "--markdown", action="store_true", help="print the tables of README and docs in place of the page"
+    )
     return parser
 
 

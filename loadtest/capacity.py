@@ -12,6 +12,7 @@ from typing import Any
 from loadtest.target import LoadError
 
 DAY = 24 * 3600
+GROUPS = ("edge", "web", "db", "cache")
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ def measured(file: Path, step: str = "cached-2-200") -> Costs:
         asked = run["requests"] * (1.0 if group == "edge" else 1 - run["hit_ratio"])
         return float(total * 1000 / asked)
 
-    return Costs(
-        **{group: statistics.median(of(group, run) for run in runs) for group in ("edge", "web", "db", "cache")}
-    )
+    return Costs(**{group: statistics.median(of(group, run) for run in runs) for group in GROUPS})
 
 
 def checked(file: Path) -> list[dict[str, float]]:

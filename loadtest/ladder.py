@@ -167,7 +167,7 @@ class Ladder:
             "finale": self.finale,
         }
         part = self.file.with_suffix(".part")
-        part.write_text(json.dumps(found, indent=1))
+        part.write_text(json.dumps(found, separators=(",", ":")))
         part.rename(self.file)
 
     def climb(self, steps: Iterable[Step], repeats: int) -> None:
@@ -333,7 +333,7 @@ class Ladder:
 
 def load_data(target: Target, plan: Plan, **variables: int) -> None:
     """What the example's plan needs in the directory: `profiles`, and `accounts` with the plan's password."""
-    playbook(target, "playbooks/load_data.yml", {"LOAD_PASSWORD": plan.password}, **variables)
+    playbook(target, "playbooks/load_data.yml", {"DJANGO_LOAD_PASSWORD": plan.password}, **variables)
 
 
 def playbook(target: Target, name: str, environment: dict[str, str] | None = None, **variables: object) -> None:

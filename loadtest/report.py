@@ -6,6 +6,7 @@ import io
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
+from loadtest.capacity import GROUPS
 from loadtest.ladder import PEOPLE, SPOKEN, STEPS, Step
 from loadtest.results import merged, percentile
 
@@ -29,16 +31,28 @@ TALK = {
     "cached-2-200": (456, 203),
     "cached-2-400": (476, 360),
 }
-# What is held against what, in the same round: title, a step, another step, the talk's ratio.
+
+
+def requests_per_second(run: dict[str, Any]) -> float:
+    return float(run["requests_per_second"])
+
+
+def p95(run: dict[str, Any]) -> float | None:
+    """Of all requests of a run, in milliseconds."""
+    return percentile(merged(run["histogram"].values()), 0.95)
+
+
+# What is held against what, in the same round: title, a step, another step, the talk's ratio, and of which figure.
 RATIOS = (
-    ("uWSGI / runserver, 50 users", "uwsgi-1-50", "runserver-1-50", 2.57),
-    ("balanced with 2 web hosts / uWSGI with 1", "balanced-2-100", "uwsgi-1-100", 1.90),
-    ("cached / balanced, 200 users", "cached-2-200", "balanced-2-200", 2.75),
-    ("cached / runserver", "cached-2-200", "runserver-1-50", 16.2),
-    ("cached / balanced, 200 users, spoken mix", "cached-2-200-spoken", "balanced-2-200-spoken", 2.75),
-    ("cached / runserver, spoken mix", "cached-2-200-spoken", "runserver-1-50-spoken", 16.2),
-    ("3 web hosts / 1, cached, 200 users", "cached-3-200", "cached-1-200", None),
-    ("3 web hosts / 1, balanced, 200 users", "balanced-3-200", "balanced-1-200", None),
+    ("uWSGI / runserver, 50 users", "uwsgi-1-50", "runserver-1-50", 2.57, requests_per_second),
+    ("runserver / uWSGI, 50 users, 95th percentile", "runserver-1-50", "uwsgi-1-50", None, p95),
+    ("balanced with 2 web hosts / uWSGI with 1", "balanced-2-100", "uwsgi-1-100", 1.90, requests_per_second),
+    ("cached / balanced, 200 users", "cached-2-200", "balanced-2-200", 2.75, requests_per_second),
+    ("cached / runserver", "cached-2-200", "runserver-1-50", 16.2, requests_per_second),
+    ("cached / balanced, spoken mix", "cached-2-200-spoken", "balanced-2-200-spoken", 2.75, requests_per_second),
+    ("cached / runserver, spoken mix", "cached-2-200-spoken", "runserver-1-50-spoken", 16.2, requests_per_second),
+    ("3 web hosts / 1, cached, 200 users", "cached-3-200", "cached-1-200", None, requests_per_second),
+    ("3 web hosts / 1, balanced, 200 users", "balanced-3-200", "balanced-1-200", None, requests_per_second),
 )
 COLOURS = {"runserver": "#8d6e63", "uwsgi": "#c77700", "balanced": "#2e7d9a", "cached": "#2e7d4f"}
 OUTCOMES = {"hit": "#2e7d4f", "stale": "#9acd9f", "miss": "#c77700", "pass": "#8a4f9e", "none": "#8d6e63"}
@@ -133,11 +147,14 @@ def _web_cpu(run: dict[str, Any]) -> float:
 
 def ratios(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The ratios of RATIOS, each of one round; median, lowest and highest."""
-    rates = {(run["step"], run["repeat"]): run["requests_per_second"] for run in results["runs"] if "error" not in run}
-    rounds = sorted({repeat for _, repeat in rates})
+    runs = {(run["step"], run["repeat"]): run for run in results["runs"] if "error" not in run}
+    rounds = sorted({repeat for _, repeat in runs})
     found = []
-    for title, above, below, talk in RATIOS:
-        values = [rates[above, n] / rates[below, n] for n in rounds if (above, n) in rates and rates.get((below, n))]
+    for title, above, below, talk, figure in RATIOS:
+        pairs = [
+            (figure(runs[above, n]), figure(runs[below, n])) for n in rounds if {(above, n), (below, n)} <= {*runs}
+        ]
+        values = [one / other for one, other in pairs if one and other]
         if values:
             entry = {"title": title, "median": statistics.median(values), "low": min(values), "high": max(values)}
             found.append(entry | {"talk": talk, "rounds": len(values)})
@@ -229,7 +246,7 @@ def time_line(finale: dict[str, Any]) -> str:
         axes.annotate(f" {moment}", (finale[moment], axes.get_ylim()[1]), va="bottom", ha="center")
     axes.set_xlabel("seconds")
     axes.set_ylabel("requests/s")
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=3)
     return _svg(figure)
 
 
@@ -253,7 +270,7 @@ def write(file: Path) -> Path:
     results = json.loads(file.read_text())
     found = rows(results)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
-    environment.filters |= {"number": number, "time": time_}
+    environment.filters |= {"number": number, "time": time_, "median": statistics.median}
     page = environment.get_template("ladder.html.j2").render(
         results=results,
         rows=found,
@@ -266,18 +283,74 @@ def write(file: Path) -> Path:
     return target
 
 
-def markdown(file: Path) -> str:
-    """The README's table of a file of results."""
-    results = json.loads(file.read_text())
-    lines = [
-        "| rung | mix | web hosts | users | requests/s | the talk | mean | p95 | failed |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows(results):
-        talk = number(row.talk[0], 0) if row.talk else "-"
-        mix = row.step.mix or results["settings"]["mix"] or "-"
-        lines.append(
-            f"| {row.step.rung} | {mix} | {row.step.web} | {row.step.users} | {number(row.rate)} | {talk} "
-            f"| {time_(row.mean)} ms | {time_(row.p95)} ms | {row.failed} of {row.asked:,} |"
+def costs(runs: list[dict[str, Any]], groups: dict[str, list[str]]) -> dict[str, float]:
+    """CPU milliseconds of each group of hosts for one request of the mix, hits included: medians of a step's runs."""
+    return {
+        group: statistics.median(
+            sum(run["hosts"][host]["cpu_ms_per_request"] for host in groups[group]) for run in runs
         )
-    return "\n".join(lines)
+        for group in GROUPS
+    }
+
+
+def probed(runs: list[dict[str, Any]], name: str) -> float | None:
+    """A figure of the generator in C that asked for hits beside a step's runs, in milliseconds: their median."""
+    known = [run["probe"][name] for run in runs if run["probe"].get(name) is not None]
+    return statistics.median(known) if known else None
+
+
+def markdown(file: Path) -> str:
+    """The tables of the README and of docs/performance.md: the rungs, their ratios, and whose CPU time they take."""
+    results = json.loads(file.read_text())
+    found = rows(results)
+    tables = (
+        (
+            ("rung", "mix", "web hosts", "users", "requests/s", "the talk", "mean", "p95", "failed"),
+            [
+                (
+                    row.step.rung,
+                    row.step.mix or results["settings"]["mix"] or "-",
+                    row.step.web,
+                    row.step.users,
+                    number(row.rate),
+                    number(row.talk[0]) if row.talk else "-",
+                    f"{time_(row.mean)} ms",
+                    f"{time_(row.p95)} ms",
+                    f"{row.failed} of {row.asked:,}",
+                )
+                for row in found
+            ],
+        ),
+        (
+            ("ratio of requests/s", "median", "lowest to highest", "the talk"),
+            [
+                (
+                    ratio["title"],
+                    number(ratio["median"], 2),
+                    f"{ratio['low']:.2f} to {ratio['high']:.2f}",
+                    number(ratio["talk"], 2),
+                )
+                for ratio in ratios(results)
+            ],
+        ),
+        (
+            ("CPU-ms a request at", *GROUPS, "hits", "a hit's p50", "p99"),
+            [
+                (
+                    row.step,
+                    *(number(value, 2) for value in costs(runs, results["groups"]).values()),
+                    number(row.hit_ratio, 3),
+                    f"{number(probed(runs, 'p50'), 2)} ms",
+                    f"{number(probed(runs, 'p99'), 1)} ms",
+                )
+                for row in found
+                if (runs := [run for run in results["runs"] if run["step"] == row.step.name and "error" not in run])
+            ],
+        ),
+    )
+    return "\n\n".join(_table(head, body) for head, body in tables)
+
+
+def _table(head: Sequence[object], body: Iterable[Iterable[object]]) -> str:
+    lines = ["| " + " | ".join(str(cell) for cell in line) + " |" for line in (head, *body)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])

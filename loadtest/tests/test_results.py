@@ -101,6 +101,7 @@ def _run(step: str, repeat: int, rate: float, **more: object) -> dict[str, Any]:
         "hit_ratio": 0.8,
         "web_hosts": ["web1"],
         "hosts": {"web1": {"cpu_ms_per_request": 3.5}, "edge1": {"cpu_ms_per_request": 0.5}},
+        "probe": {"p50": 0.4, "p99": 12.0},
         "generator": {"cpu_seconds": 10.0},
         **more,
     }
@@ -121,8 +122,15 @@ def results(tmp_path: Path) -> Path:
     }
     file = tmp_path / "ladder.json"
     machine = {"cpu": "a CPU", "cores": 2, "memory_gib": 4, "kernel": "6"}
-    settings = vars(Settings("inventories/x"))
-    file.write_text(json.dumps({"settings": settings, "machine": machine, "runs": runs, "finale": finale}))
+    found = {
+        "settings": vars(Settings("inventories/x")),
+        "machine": machine,
+        "groups": {"edge": ["edge1"], "web": ["web1"], "db": ["edge1"], "cache": ["edge1"]},
+        "runs": runs,
+        "ceiling": {"front": [60.0, 50.0, 70.0], "bare": [100.0], "ratio": 0.6},
+        "finale": finale,
+    }
+    file.write_text(json.dumps(found))
     return file
 
 
@@ -159,9 +167,12 @@ def test_the_page_stands_alone_and_shows_what_failed(results: Path) -> None:
     assert "<script" not in page
     assert "src=" not in page
     assert "{{" not in page
+    assert "answers 60" in page
 
 
-def test_the_readmes_table_has_a_line_for_each_step(results: Path) -> None:
-    lines = report.markdown(results).splitlines()
-    assert lines[2] == "| runserver | published | 1 | 50 | 30 | 28 | 51 ms | 250 ms | 0 of 3,600 |"
-    assert len(lines) == 4
+def test_the_documentations_tables_have_a_line_for_each_step_and_ratio(results: Path) -> None:
+    rungs, ratios, costs = (table.splitlines() for table in report.markdown(results).split("\n\n"))
+    assert rungs[2] == "| runserver | published | 1 | 50 | 30 | 28 | 51 ms | 250 ms | 0 of 3,600 |"
+    assert ratios[2:] == ["| cached / runserver | 12.50 | 5.00 to 20.00 | 16.20 |"]
+    assert costs[3] == "| cached, 2 web hosts, 200 users | 0.50 | 3.50 | 0.50 | 0.50 | 0.800 | 0.40 ms | 12.0 ms |"
+    assert len(rungs) == len(costs) == 4

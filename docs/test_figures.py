@@ -1,0 +1,28 @@
+"""The README and docs/performance.md show what docs/ladder.json has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadtest import report
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[str]:
+    """As `python -m loadtest render docs/ladder.json --markdown` prints them."""
+    return report.markdown(PROJECT / "docs" / "ladder.json").split("\n\n")
+
+
+def test_the_readme_has_the_rungs(tables: list[str]) -> None:
+    assert tables[0] in (PROJECT / "README.md").read_text()
+
+
+def test_the_performance_page_has_ratios_and_costs(tables: list[str]) -> None:
+    page = (PROJECT / "docs" / "performance.md").read_text()
+    assert tables[1] in page
+    shown = [line for line in page.splitlines() if line in tables[2].splitlines()]
+    assert len(shown) > 4
