@@ -3,7 +3,7 @@
 import datetime
 
 import pytest
-from django.contrib.auth.hashers import identify_hasher
+from django.contrib.auth.hashers import Argon2PasswordHasher, identify_hasher
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
@@ -44,6 +44,16 @@ def test_a_wrong_password_is_refused(client: Client, user: User, name: str, pass
     assert response.status_code == 200
     assert response.context["form"].errors
     assert "sessionid" not in response.cookies
+
+
+def test_a_hash_with_other_parameters_still_logs_in_and_is_renewed(client: Client, user: User) -> None:
+    djangos = Argon2PasswordHasher()
+    user.password = djangos.encode(PASSWORD, djangos.salt())
+    user.save()
+    assert client.post("/login/", {"username": "grace", "password": "wrong"}).status_code == 200
+    assert client.post("/login/", {"username": "grace", "password": PASSWORD}).status_code == 302
+    user.refresh_from_db()
+    assert user.password.startswith("argon2$argon2id$v=19$m=7168,t=5,p=1$")
 
 
 def test_the_log_in_goes_on_to_where_the_visitor_was_going_but_to_no_other_site(client: Client, user: User) -> None:
