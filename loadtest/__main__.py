@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import secrets
 import shutil
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--hit-ratio", type=_share, help="share of requests that the cache answers (as measured)")
     plan.add_argument("--peak", type=_positive, default=4.0, help="the busiest second against the mean (%(default)s)")
     plan.add_argument("--cores", type=_positive, default=2.0, help="of each host (%(default)s)")
-    plan.add_argument("--utilisation", type=_share, default=0.6, help="share of a host to be at work (%(default)s)")
+    plan.add_argument("--utilisation", type=_part, default=0.6, help="share of a host to be at work (%(default)s)")
     for group in GROUPS:
         plan.add_argument(f"--{group}-ms", type=_positive, help=f"CPU milliseconds of {group} a request (as measured)")
     plan.add_argument("--results", type=Path, default=RESULTS, help="a ladder's results (%(default)s)")
@@ -131,6 +132,13 @@ def _share(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share: write a number from 0 up to, not with, 1.")
+    return value
+
+
+def _part(text: str) -> float:
+    value = _positive(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than the whole: write a number above 0, up to 1.")
     return value
 
 
@@ -233,13 +241,24 @@ def _capacity_check(options: argparse.Namespace) -> None:
 
 def _existing(results: Path) -> Path:
     if not results.is_file():
-        raise LoadError(f"There is no {results}: `make ladder` writes one.")
+        raise LoadError(f"There is no file {results}: `make ladder` writes one.")
+    try:
+        found = json.loads(results.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not found.get("runs") or not {"settings", "machine", "groups"} <= found.keys():
+        raise LoadError(
+            f"{results} does not hold a ladder's results: `make ladder` writes them to reports/ladder.json."
+        )
     return results
 
 
 def _render(options: argparse.Namespace) -> None:
     _existing(options.results)
-    from loadtest import report
+    try:
+        from loadtest import report
+    except ImportError as error:
+        raise LoadError(f"{error}: pip install -r loadtest/requirements.txt") from error
 
     if options.markdown:
         print(report.markdown(options.results))

@@ -322,7 +322,7 @@ def markdown(file: Path) -> str:
             ],
         ),
         (
-            ("ratio of requests/s", "median", "lowest to highest", "the talk"),
+            ("ratio", "median", "lowest to highest", "the talk"),
             [
                 (
                     ratio["title"],
@@ -334,14 +334,14 @@ def markdown(file: Path) -> str:
             ],
         ),
         (
-            ("CPU-ms a request at", *GROUPS, "hits", "a hit's p50", "p99"),
+            ("CPU-ms a request at", *GROUPS, "hits", "a hit's p50 in ms", "p99 in ms"),
             [
                 (
                     row.step,
                     *(number(value, 2) for value in costs(runs, results["groups"]).values()),
                     number(row.hit_ratio, 3),
-                    f"{number(probed(runs, 'p50'), 2)} ms",
-                    f"{number(probed(runs, 'p99'), 1)} ms",
+                    number(probed(runs, "p50"), 2),
+                    number(probed(runs, "p99"), 1),
                 )
                 for row in found
                 if (runs := [run for run in results["runs"] if run["step"] == row.step.name and "error" not in run])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import capacity
+from loadtest.__main__ import main
 from loadtest.capacity import Costs, Demand
 from loadtest.target import PROJECT, LoadError
 
@@ -87,7 +88,9 @@ def test_results_without_a_cached_run_are_told(tmp_path: Path) -> None:
         (["many"], "'many' is not a number above 0"),
         (["1e6", "--hit-ratio", "1.2"], "'1.2' is not a share"),
         (["1e6", "--cores", "0"], "'0' is not a number above 0"),
-        (["1e6", "--results", "nowhere.json"], "There is no nowhere.json"),
+        (["1e6", "--utilisation", "0"], "'0' is not a number above 0"),
+        (["1e6", "--utilisation", "1.5"], "'1.5' is more than the whole"),
+        (["1e6", "--results", "nowhere.json"], "There is no file nowhere.json"),
     ],
 )
 def test_bad_input_is_told(arguments: list[str], told: str) -> None:
@@ -95,3 +98,14 @@ def test_bad_input_is_told(arguments: list[str], told: str) -> None:
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+@pytest.mark.parametrize("command", [["capacity", "1e6", "--results"], ["capacity-check"], ["render"]], ids=" ".join)
+@pytest.mark.parametrize("text", ["", '{"runs":', "[]", "{}", '{"runs": []}'])
+def test_a_file_of_something_else_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], text: str
+) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    assert main([*command, str(file)]) == 1
+    assert "does not hold a ladder's results" in capsys.readouterr().err
