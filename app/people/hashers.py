@@ -26,7 +26,7 @@ class OwaspArgon2PasswordHasher(Argon2PasswordHasher):
         _, hashed = encoded.split("$", 1)
         try:
             return bool(pwhash.verify(f"${hashed}".encode(), password.encode()))
-        except (CryptPrefixError, ValueError):  # another kind of Argon2, or a hash longer than 127 characters
+        except CryptPrefixError:
             return super().verify(password, encoded)
         except InvalidkeyError:
             return False

@@ -48,7 +48,7 @@ def test_a_wrong_password_is_refused(client: Client, user: User, name: str, pass
     assert "sessionid" not in response.cookies
 
 
-@pytest.mark.parametrize("kind", [{}, {"hash_len": 64}, {"type": Type.D}], ids=str)
+@pytest.mark.parametrize("kind", [{}, {"type": Type.D}], ids=str)
 def test_a_hash_of_another_kind_still_logs_in_and_is_renewed(client: Client, user: User, kind: dict[str, Any]) -> None:
     parameters = {"time_cost": 1, "memory_cost": 512, "parallelism": 2, "hash_len": 32, "type": Type.ID} | kind
     user.password = "argon2" + hash_secret(PASSWORD.encode(), b"a salt of some length", **parameters).decode()
