@@ -29,7 +29,7 @@ url: venv ## Print where the site answers
 	@python -m lab -i $(INVENTORY) url
 
 manage: venv ## Run manage.py with ARGS on the first web host
-	@ansible -i $(INVENTORY) 'web[0]' --become -m ansible.builtin.command -a "hugproof-manage $$ARGS"
+	@ansible-playbook -i $(INVENTORY) playbooks/manage.yml
 
 ladder: more = nghttp2-client
 ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,$(INVENTORY))
