@@ -100,6 +100,12 @@ def test_the_database_has_all_migrations(host: Host) -> None:
     manage(host, "migrate", "--check")
 
 
+def test_management_commands_get_their_arguments_as_they_were_written(host: Host) -> None:
+    """systemd, which starts them, has a meaning of its own for dollar and percent signs."""
+    written = "${PGPASSWORD} $HOME $$ %n {{ 1 }}"
+    assert manage(host, "shell", "-v0", "-c", f"print({written!r})").strip() == written
+
+
 def test_the_database_refuses_a_wrong_password_and_other_databases(host: Host) -> None:
     """The positive case is every page; here from the same host, over the same way."""
     attempt = (
