@@ -9,7 +9,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from loadtest import capacity, costs, ladder, load, overload
+from loadtest import capacity, costs, deploys, ladder, load, overload
 from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
 from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
 from loadtest.load import Plan
@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_target(storm)
     storm.add_argument("--users", type=_count, default=400, help="of the closed model (%(default)s)")
     storm.add_argument("--seconds", type=_count, default=60, help="measured time of each model (%(default)s)")
+
+    release = commands.add_parser("deploys", help="Deploys and rollbacks of the example application under load.")
+    release.set_defaults(run=_deploys)
+    _add_target(release)
+    release.add_argument("--repeats", type=_count, default=20, help="rounds (%(default)s)")
+    release.add_argument("--rate", type=_positive, default=4.0, help="visits a second meanwhile (%(default)s)")
 
     plan = commands.add_parser("capacity", help="How many hosts a site needs, from what a ladder has measured.")
     plan.set_defaults(run=_capacity)
@@ -216,6 +222,19 @@ def _overload(options: argparse.Namespace) -> None:
     finally:
         climb.tidy()
     say(str(climb.file))
+
+
+def _deploys(options: argparse.Namespace) -> None:
+    target = read_target(options.inventory)
+    plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
+    deploys.measure(
+        target,
+        plan,
+        profiles=options.profiles,
+        rate=options.rate,
+        rounds=options.repeats,
+        file=options.reports / "deploys.json",
+    )
 
 
 def _capacity(options: argparse.Namespace) -> None:

@@ -80,6 +80,12 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
         ({"postgres_max_connections": "many"}, "postgres_max_connections is 'many': write a whole number"),
         ({"site_memory_mb": -512}, "site_memory_mb is '-512': write a whole number, 1 or more."),
         ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
+        ({"app_smoke_paths": "/"}, "app_smoke_paths is '/': write a list."),
+        (
+            {"app_hooks": {"before_lunch": "README.md"}},
+            "app_hooks has 'before_lunch: README.md': write one of before_build,",
+        ),
+        ({"app_hooks": {"before_build": "no/such.yml"}}, "and the path of a file of Ansible tasks."),
         ({"base_administrators": [{"name": "anna", "key": "not a key"}]}, "the key of 'anna' is no public ssh key"),
         ({"base_administrators": [{"name": "anna"}]}, "the key of 'anna' is no public ssh key"),
         ({"base_administrators": [{"name": "Anna B", "key": "x"}]}, "base_administrators has the name 'Anna B'"),

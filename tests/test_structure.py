@@ -95,13 +95,16 @@ def included_files(play: dict[str, Any]) -> set[Path]:
 
 
 def followed(file: Path) -> set[Path]:
-    """A task file and those it includes."""
+    """A task file and those it includes; none for a role that has variables alone."""
+    if not file.exists():
+        return set()
     found = {file}
     for task in tasks(read(file)):
         include = task.get("ansible.builtin.include_tasks", task.get("ansible.builtin.import_tasks"))
         if include:
             name = include if isinstance(include, str) else include["file"]
-            found |= followed(file.parent / name)
+            if "{{" not in name:  # a user's own file
+                found |= followed(file.parent / name)
     return found
 
 

@@ -80,9 +80,8 @@ def test_every_process_is_the_applications_own_user(host: Host) -> None:
 
 
 def test_its_secrets_are_for_root_and_the_service_alone(host: Host) -> None:
-    for path, mode in ((f"/etc/{APPLICATION}", 0o750), (f"/etc/{APPLICATION}/environment", 0o640)):
-        file = host.file(path)
-        assert (file.user, file.group, file.mode) == ("root", APPLICATION, mode)
+    file = host.file(f"/srv/{APPLICATION}/current/environment")
+    assert (file.user, file.group, file.mode) == ("root", APPLICATION, 0o640)
 
 
 def test_it_queues_a_burst(host: Host, cluster: Cluster) -> None:

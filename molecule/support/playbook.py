@@ -68,13 +68,13 @@ def start(playbook: str, inventory: Path, **variables: object) -> subprocess.Pop
     )  # fmt: skip
 
 
-def run_watched(playbook: str, inventory: Path, moments: dict[str, Callable[[], None]]) -> Run:
+def run_watched(playbook: str, inventory: Path, moments: dict[str, Callable[[], None]], **variables: object) -> Run:
     """Run a playbook, and call what belongs to a banner as soon as it is printed; the run stands still meanwhile.
 
     Raises AssertionError when it ends without one of the banners.
     """
     seen, left = "", dict(moments)
-    with start(playbook, inventory) as process:
+    with start(playbook, inventory, **variables) as process:
         assert process.stdout
         for line in process.stdout:
             seen += line

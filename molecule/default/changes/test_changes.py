@@ -43,9 +43,10 @@ def test_a_run_for_one_host_renders_what_a_full_run_does(
     cluster: Cluster, hosts: dict[str, Host], managed: dict[str, dict[str, str]]
 ) -> None:
     """With its files gone they have to come from the inventory alone: no fact of another host is known."""
+    release = hosts["web2"].check_output(f"readlink /srv/{APPLICATION}/current")
     rendered = [
-        f"/etc/{APPLICATION}/environment",
-        f"/etc/{APPLICATION}/uwsgi.ini",
+        f"{release}/environment",
+        f"{release}/uwsgi.ini",
         f"/etc/systemd/system/{APPLICATION}.service",
         "/etc/hugproof-firewall.nft",
     ]

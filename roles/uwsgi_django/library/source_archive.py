@@ -23,6 +23,10 @@ options:
     description: First part of the archive's file name.
     type: str
     required: true
+  requirements:
+    description: The requirements file, relative to C(path).
+    type: str
+    required: true
 """
 
 RETURN = r"""
@@ -34,12 +38,17 @@ digest:
   description: SHA-256 of the uncompressed archive, in hexadecimal.
   type: str
   returned: success
+requirements:
+  description: SHA-256 of the requirements file and those it includes; C(digest) where they install from the source.
+  type: str
+  returned: success
 """
 
 import gzip
 import hashlib
 import io
 import os
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -53,6 +62,10 @@ LEFT_OUT = {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", "node_modules
 
 # How long an archive that no run asks for is kept.
 KEPT_SECONDS = 30 * 24 * 3600
+
+# A line of a requirements file that names another one; and one that installs from a path or URL.
+INCLUDED = re.compile(r"(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)")
+FROM_SOURCE = re.compile(r"[./]|-e|--editable|--find-links|-f|file:|\S+\s*@\s*(?:file:|[./])|[^\s;]+/[^\s;]*$")
 
 
 def source_files(root: Path) -> list[Path]:
@@ -90,6 +103,28 @@ def pack(root: Path) -> bytes:
     return buffer.getvalue()
 
 
+def requirements_digest(root: Path, name: str, whole: str) -> str:
+    """Return what tells apart what two requirements files install: their text, with that of the files they include.
+
+    That is `whole`, the digest of all of the source, where a line names a path. A file that is not there counts as
+    empty: installing tells.
+    """
+    digest, waiting, seen = hashlib.sha256(), [root / name], set()
+    while waiting:
+        file = waiting.pop(0)
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        content = file.read_bytes()
+        digest.update(hashlib.sha256(content).digest())
+        for line in map(str.strip, content.decode(errors="replace").splitlines()):
+            if included := INCLUDED.match(line):
+                waiting.append(file.parent / included[1])
+            elif FROM_SOURCE.match(line):
+                return whole
+    return digest.hexdigest()
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -97,6 +132,7 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "destination": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
+            "requirements": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
@@ -117,7 +153,8 @@ def main() -> None:
     for other in destination.glob(f"{module.params['name']}-*.tar.gz"):
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             other.unlink(missing_ok=True)
-    module.exit_json(changed=False, archive=str(archive), digest=digest)
+    requirements = requirements_digest(root, module.params["requirements"], digest)
+    module.exit_json(changed=False, archive=str(archive), digest=digest, requirements=requirements)
 
 
 if __name__ == "__main__":

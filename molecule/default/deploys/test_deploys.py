@@ -1,0 +1,230 @@
+"""Releases under traffic: good ones, broken ones and interrupted ones, and nobody is turned away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from support.cluster import APPLICATION, Cluster, copy_application, uwsgi_stats
+from support.playbook import Run, run, run_until, run_watched
+from support.traffic import Visitors, visitors
+from support.wait import eventually
+from support.web import Browser
+
+STEPS = ["before_build", "before_migrate", "after_migrate", "before_switch", "after_switch", "after_release"]
+DEPLOY, ROLLBACK = "playbooks/deploy.yml", "playbooks/rollback.yml"
+
+# Runs where uWSGI has loaded the application, not where a release is tried out before.
+ONLY_UNDER_UWSGI = """
+import socket
+try:
+    import uwsgi
+except ImportError:
+    uwsgi = None
+"""
+NEVER_READY = (
+    ONLY_UNDER_UWSGI
+    + """
+whole = application
+def application(environ, start_response):
+    if uwsgi and environ["PATH_INFO"] == "/-/ready/":
+        start_response("503 Service Unavailable", [])
+        return [b""]
+    return whole(environ, start_response)
+"""
+)
+DIES_ON_THE_SECOND_HOST = (
+    ONLY_UNDER_UWSGI
+    + """
+if uwsgi and socket.gethostname() == "web2":
+    raise RuntimeError("this host is not like the first one")
+"""
+)
+CRASHES = """
+def application(environ, start_response):
+    raise RuntimeError("the first request is one too many")
+"""
+MIGRATION = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("people", "0001_initial")]
+    operations = [{operation}]
+"""
+FAILS = "migrations.RunSQL('SELECT no_such_column')"
+HARMLESS = (
+    "migrations.AlterField('profile', 'company', models.ForeignKey("
+    "'people.company', models.CASCADE, related_name='profiles', db_index=False)), "
+    "migrations.AddField('profile', 'note', models.TextField(null=True))"
+)
+TAKES_AWAY = "migrations.RemoveField('profile', 'company')"
+
+
+def running(hosts: list[Host]) -> list[set[str]]:
+    """What the RELEASE files say that the workers of each host run from."""
+    found = []
+    for host in hosts:
+        pids = [worker["pid"] for worker in uwsgi_stats(host)["workers"]]
+        found.append({host.check_output(f"cat /proc/{pid}/cwd/RELEASE") for pid in pids})
+    return found
+
+
+@pytest.fixture(scope="module")
+def comers(cluster: Cluster, profiles: int) -> Visitors:
+    return visitors(cluster.inventory)
+
+
+@pytest.fixture
+def deploy(cluster: Cluster, tmp_path: Path) -> Callable[..., Run]:
+    """Deploy the example application with a name in its RELEASE file, and with files of it changed."""
+
+    def deployed(name: str, appended: dict[str, str] | None = None, **variables: object) -> Run:
+        return run(DEPLOY, cluster.inventory, **release(tmp_path, name, appended), **variables)
+
+    return deployed
+
+
+def release(directory: Path, name: str, appended: dict[str, str] | None = None) -> dict[str, object]:
+    """The variables for a release of the example application."""
+    source = copy_application(directory / name)
+    (source / "RELEASE").write_text(name)
+    for path, text in (appended or {}).items():
+        with (source / path).open("a") as file:
+            file.write(text)
+    return {"app_source": str(source)}
+
+
+def hooks(directory: Path) -> dict[str, str]:
+    """A hook for every step, which adds the step's name to a file on the host."""
+    files = {step: directory / f"{step}.yml" for step in STEPS}
+    for step, file in files.items():
+        file.write_text(f"- ansible.builtin.shell: echo {step} >> /run/hooks\n")
+    return {step: str(file) for step, file in files.items()}
+
+
+@pytest.fixture
+def visited(comers: Visitors) -> Iterator[None]:
+    """Visitors come all the while, and are all served."""
+    with comers.meanwhile("cached"):
+        yield
+    comers.visits[-1].assert_nobody_was_turned_away()
+
+
+def test_releases_one_after_the_other_and_the_way_back(
+    cluster: Cluster, web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None
+) -> None:
+    deploy("one", app_environment={"LANGUAGE_CODE": "en-gb"}).succeeded()
+    assert running(web) == [{"one"}, {"one"}]
+    migration = {"people/migrations/0002_harmless.py": MIGRATION.format(operation=HARMLESS)}
+    commands = ["check", ["check", "--deploy"]]
+    deploy("two", migration, app_hooks=hooks(tmp_path), app_release_commands=commands).succeeded()
+    assert running(web) == [{"two"}, {"two"}]
+    for host in web:
+        assert host.check_output("cat /run/hooks").split() == STEPS
+        host.check_output("rm /run/hooks")
+    run(ROLLBACK, cluster.inventory).succeeded()
+    assert running(web) == [{"one"}, {"one"}]
+    for host in web:
+        environment = host.check_output(f"tr '\\0' '\\n' < /proc/{uwsgi_stats(host)['pid']}/environ")
+        assert "LANGUAGE_CODE=en-gb" in environment.splitlines()
+        log = host.check_output(f"tail -n 3 /srv/{APPLICATION}/releases.log").splitlines()
+        changes = [line.split()[1:4] for line in log]
+        assert changes[1] == changes[2][::-1]
+        assert changes[0][2] == changes[2][2]
+        assert all("@" in line for line in log)
+
+
+def test_the_same_release_again_changes_nothing(cluster: Cluster, web: list[Host], tmp_path: Path) -> None:
+    variables = release(tmp_path, "one") | {"app_environment": {"LANGUAGE_CODE": "en-gb"}}
+    assert set(run(DEPLOY, cluster.inventory, **variables).succeeded().changed.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("appended", "variables", "told"),
+    [
+        ({"config/wsgi.py": "import no_such_module"}, {}, "No module named 'no_such_module'"),
+        ({"config/wsgi.py": CRASHES}, {}, "the first request is one too many"),
+        ({}, {"app_settings_module": "config.no_such"}, "No module named 'config.no_such'"),
+        ({"people/migrations/0002_fails.py": MIGRATION.format(operation=FAILS)},
+         {"uwsgi_django_breaking_migrations": "allow"}, "does not exist"),
+        ({"people/migrations/0002_takes_away.py": MIGRATION.format(operation=TAKES_AWAY)}, {},
+         "people.0002_takes_away: Remove field company from profile"),
+        ({"config/wsgi.py": NEVER_READY}, {"uwsgi_django_ready_timeout": 15}, "/-/ready/ is answered with 503"),
+        ({"config/wsgi.py": DIES_ON_THE_SECOND_HOST}, {}, "this host is not like the first one"),
+    ],
+    ids=["import error", "crash at the first request", "wrong settings", "failing migration", "breaking migration",
+         "never ready", "does not start on the second host"],
+)  # fmt: skip
+def test_nobody_notices_a_broken_release(
+    web: list[Host], deploy: Callable[..., Run], visited: None,
+    appended: dict[str, str], variables: dict[str, object], told: str,
+) -> None:  # fmt: skip
+    done = deploy("broken", appended, **variables).failed()
+    assert told in done.words
+    assert "is not in service" in done.words
+    assert running(web) == [{"one"}, {"one"}]
+    for host in web:
+        assert not host.file("/run/hugproof-release.lock").exists
+        assert not host.file(f"/srv/{APPLICATION}/switching").exists
+
+
+def test_an_interrupted_deploy_is_finished_by_the_next_run(
+    cluster: Cluster, web: list[Host], tmp_path: Path, visited: None
+) -> None:
+    three = release(tmp_path, "three")
+    run_until("TASK [uwsgi_django : Every worker is ready]", DEPLOY, cluster.inventory, **three)
+    assert running(web[1:]) == [{"one"}]
+    run(DEPLOY, cluster.inventory, **three).succeeded()
+    assert running(web) == [{"three"}, {"three"}]
+
+
+def test_an_interrupted_deploy_is_undone_by_a_rollback(
+    cluster: Cluster, web: list[Host], tmp_path: Path, visited: None
+) -> None:
+    run_until("TASK [uwsgi_django : Every worker is ready]", DEPLOY, cluster.inventory, **release(tmp_path, "four"))
+    run(ROLLBACK, cluster.inventory).succeeded()
+    assert running(web) == [{"three"}, {"three"}]
+
+
+def test_of_two_deploys_at_once_the_second_is_told_of_the_first(
+    cluster: Cluster, web: list[Host], tmp_path: Path
+) -> None:
+    seen: list[Run] = []
+
+    def second() -> None:
+        seen.append(run(DEPLOY, cluster.inventory, **release(tmp_path, "six")))
+
+    banner = "TASK [uwsgi_django : Cached pages will find them when the release is gone]"
+    first = run_watched(DEPLOY, cluster.inventory, {banner: second}, **release(tmp_path, "five"))
+    first.succeeded()
+    assert "Another run is at work on the releases of web1: " in seen[0].failed().words
+    assert running(web) == [{"five"}, {"five"}]
+
+
+def test_a_rolling_restart(cluster: Cluster, web: list[Host], visited: None) -> None:
+    before = [uwsgi_stats(host)["pid"] for host in web]
+    run("playbooks/restart.yml", cluster.inventory).succeeded()
+    assert set(before).isdisjoint(uwsgi_stats(host)["pid"] for host in web)
+    assert running(web) == [{"five"}, {"five"}]
+
+
+def test_a_page_is_purged_on_the_edge(cluster: Cluster, visitor: Browser) -> None:
+    eventually(lambda: visitor.get("/").is_hit)
+    run("playbooks/purge.yml", cluster.inventory, paths=["/"]).succeeded()
+    assert visitor.get("/").cache["fwd"] == "stale"
+    refused = run("playbooks/purge.yml", cluster.inventory, paths="/").failed()
+    assert 'paths is "/": write a list of paths' in refused.words
+
+
+def test_what_the_hosts_do_not_have_can_not_be_gone_back_to(cluster: Cluster, web: list[Host]) -> None:
+    done = run(ROLLBACK, cluster.inventory, uwsgi_django_rollback_to="nosuch").failed()
+    assert "No release here is 'nosuch'" in done.words
+    assert running(web) == [{"five"}, {"five"}]
+
+
+def test_a_rung_that_the_site_is_not_at(cluster: Cluster) -> None:
+    done = run(DEPLOY, cluster.inventory, site_rung="uwsgi").failed()
+    assert "does not serve people at the uwsgi rung yet: run site.yml first" in done.words

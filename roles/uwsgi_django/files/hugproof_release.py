@@ -1,0 +1,327 @@
+#!/usr/bin/python3
+"""Releases on this web host: what there is, which one runs, and the way from one to another.
+
+A release is a directory below HOME/releases. HOME/current is the one that runs, HOME/previous the one before it; while
+hosts switch, HOME/switching is the one to go back to. Playbooks call this; `hugproof-release list` is for people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+REFUSED = 3  # the exit status when another run holds the lock
+CRASHES = 3  # a service that has ended by itself this often will not get ready
+POLL_SECONDS = 0.2
+
+
+def utc(seconds: float) -> str:
+    """A time in seconds since 1970 as people read it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+class Releases:
+    """The releases below a home directory, and the links that name some of them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def link(self, name: str) -> Path | None:
+        """The release that current, previous or switching names; None where there is none."""
+        path = self.home / name
+        return path.readlink() if path.is_symlink() else None
+
+    def point(self, name: str, release: Path) -> None:
+        """Let a link name a release: at no moment is there none."""
+        new = self.home / f".{name}.new"
+        new.unlink(missing_ok=True)
+        new.symlink_to(release)
+        new.replace(self.home / name)
+
+    def service(self, release: Path) -> dict[str, Any]:
+        """How the service that runs a release is reached, from the head of its environment."""
+        head = (release / "environment").read_text().partition("\n")[0]
+        found: dict[str, Any] = json.loads(head.removeprefix("# "))
+        return found
+
+    def whole(self) -> list[Path]:
+        """All releases that were built to the end, the one that ran last first."""
+        marks = {mark.parent: mark.stat().st_mtime for mark in self.home.glob("releases/*/.complete-python*")}
+        return sorted(marks, key=lambda release: marks[release], reverse=True)
+
+    def switch(self, name: str, by: str) -> None:
+        """Make a release the current one, and remember which to go back to. Raises SystemExit if it is not whole."""
+        release = self.home / "releases" / name
+        if release not in self.whole():
+            sys.exit(f"There is no release {name} here: see hugproof-release list.")
+        old = self.link("current")
+        if old == release:
+            return
+        if self.link("switching") == release:
+            (self.home / "switching").unlink()
+        elif old and not self.link("switching"):
+            self.point("switching", old)
+        self._change(old, release, by)
+
+    def back(self, by: str) -> str:
+        """Make the release current again that was so before this host switched; return the unit it runs in.
+
+        Empty when this host has not switched.
+        """
+        release = self.link("switching")
+        if not release:
+            return ""
+        unit = str(self.service(release)["unit"])
+        self._change(self.link("current"), release, by)
+        (self.home / "switching").unlink()
+        return unit
+
+    def find(self, name: str) -> str:
+        """The full name of a release: by its beginning, or `previous`, the one before a switch or the last one.
+
+        Raises SystemExit if there is none, more than one, or one that runs in another unit, of another rung.
+        """
+        if name == "previous":
+            found = [
+                release for release in [self.link("switching") or self.link("previous")] if release in self.whole()
+            ]
+        else:
+            found = [release for release in self.whole() if release.name.startswith(name)]
+        here = "The releases here are:\n" + ("\n".join(self.table()) or "none")
+        if len(found) != 1:
+            sys.exit(f"{'More than one' if found else 'No'} release here is '{name}'. {here}")
+        current = self.link("current")
+        if current and self.service(found[0])["unit"] != self.service(current)["unit"]:
+            sys.exit(f"Release {found[0].name} is one of another rung. {here}")
+        return found[0].name
+
+    def finish(self, keep: int) -> list[str]:
+        """End a switch: remember the release before, and keep the `keep` that ran last besides the current one.
+
+        The one before is kept in any case. Returns what went.
+        """
+        if old := self.link("switching"):
+            self.point("previous", old)
+            (self.home / "switching").unlink()
+        others = [release for release in self.whole() if release not in {self.link("current"), self.link("previous")}]
+        before = [release for release in [self.link("previous")] if release]
+        kept = {self.link("current"), *before, *others[: max(keep - len(before), 0)]}
+        gone = [release for release in self._directories("releases") if release not in kept]
+        links = [link for link in self.home.glob("releases/*/venv") if link.parent in kept and link.is_symlink()]
+        environments = {link.readlink() for link in links}
+        gone += [environment for environment in self._directories("venvs") if environment not in environments]
+        for directory in gone:
+            shutil.rmtree(directory)
+        return [str(directory) for directory in gone]
+
+    def table(self) -> Iterable[str]:
+        """A line for each release: its name, when it ran last (or was built), and what it is."""
+        names = {name: self.link(name) for name in ("current", "previous", "switching")}
+        for release in self.whole():
+            ran = max(mark.stat().st_mtime for mark in release.glob(".complete-python*"))
+            yield " ".join([release.name, utc(ran), *(name for name, named in names.items() if named == release)])
+
+    def _directories(self, kind: str) -> list[Path]:
+        return sorted(path for path in self.home.glob(f"{kind}/*") if path.is_dir())
+
+    def _change(self, old: Path | None, new: Path, by: str) -> None:
+        for mark in new.glob(".complete-python*"):
+            mark.touch()
+        with (self.home / "releases.log").open("a") as log:
+            log.write(f"{utc(time.time())} {old.name if old else '-'} -> {new.name} by {by}\n")
+        self.point("current", new)
+
+
+class Lock:
+    """Held by one run at a time; it does not outlive a reboot."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def holder(self) -> str:
+        """Who holds it; empty when nobody does."""
+        return self.path.read_text() if self.path.exists() else ""
+
+    def take(self, run: str, instead_of: str) -> str:
+        """Take it, also from a run that has ended; return who holds it afterwards."""
+        if instead_of and self.holder() == instead_of:
+            self.path.unlink()
+        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        draft.write_text(run)
+        try:
+            os.link(draft, self.path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return self.holder()
+
+    def leave(self, run: str) -> None:
+        """Let go of it, where `run` holds it."""
+        if self.holder() == run:
+            self.path.unlink()
+
+
+class Service:
+    """The application's service, which runs what HOME/current names."""
+
+    def __init__(self, settings: dict[str, Any], release: Path) -> None:
+        self.settings, self.release = settings, release
+
+    def trouble(self) -> str:
+        """Why the service does not serve the release with all its workers; empty when it does."""
+        processes = self._workers() if self.settings["stats"] else [int(self._shown("MainPID"))]
+        if not processes or 0 in processes:
+            return f"{processes.count(0)} of {len(processes)} workers have not loaded the application"
+        source = self.release.resolve() / "source"
+        if strangers := [pid for pid in processes if Path(f"/proc/{pid}/cwd").readlink() != source]:
+            return f"{len(strangers)} of {len(processes)} workers run another release"
+        return self._answer_trouble()
+
+    def wait(self, limit: float) -> None:
+        """Wait until it serves. Raises SystemExit with the reason and the journal when it does not within the limit."""
+        end, crashes = time.monotonic() + limit, self._crashes()
+        reason = "it was not asked"
+        while time.monotonic() < end:
+            try:
+                reason = self.trouble()
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                reason = str(error)
+            if not reason:
+                return
+            if self._crashes() >= crashes + CRASHES:
+                reason = f"it has ended by itself {CRASHES} times"
+                break
+            time.sleep(POLL_SECONDS)
+        journal = ["journalctl", f"--unit={self.settings['unit']}", "--no-pager", "--output=cat", "--lines=100"]
+        said = subprocess.run(journal, capture_output=True, text=True, check=False).stdout
+        sys.exit(f"{self.settings['unit']} does not serve release {self.release.name}: {reason}.\n{said}")
+
+    def _workers(self) -> list[int]:
+        """Process ids of uWSGI's workers; 0 for each that has not loaded the application."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(self.settings["stats"])
+            workers = json.load(connection.makefile())["workers"]
+        return [worker["pid"] if worker["apps"] else 0 for worker in workers if worker["status"] != "cheap"]
+
+    def _answer_trouble(self) -> str:
+        path = self.settings["health_path"]
+        connection = http.client.HTTPConnection(self.settings["address"], self.settings["port"] or None, timeout=5)
+        if self.settings["socket"]:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(5)
+            connection.sock.connect(self.settings["socket"])
+        connection.request("GET", path, headers=self.settings["headers"])
+        status = connection.getresponse().status
+        connection.close()
+        return "" if status < http.HTTPStatus.BAD_REQUEST else f"{path} is answered with {status}"
+
+    def _crashes(self) -> int:
+        return int(self._shown("NRestarts"))
+
+    def _shown(self, name: str) -> str:
+        command = ["systemctl", "show", f"--property={name}", "--value", self.settings["unit"]]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or "0"
+
+
+def forgive(unit: str) -> None:
+    """Forget how often a unit has ended by itself: another release starts with a clean slate."""
+    subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
+
+
+def _home() -> Path:
+    """The only home of an application on this host. Raises SystemExit when there is none, or several."""
+    homes = [path.parent for path in Path("/srv").glob("*/releases")]
+    if len(homes) != 1:
+        sys.exit(f"Say --home: {'; '.join(map(str, homes)) or 'no directory of /srv'} has releases.")
+    return homes[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hugproof-release", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--home", type=Path, help="the application's directory; the only one below /srv by default")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, text: str, *arguments: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        for argument in arguments:
+            command.add_argument(argument)
+        return command
+
+    add("list", "Show the releases on this host, the one that ran last first.")
+    add("lock", "Keep other runs from releasing.", "run").add_argument("--instead-of", default="")
+    add("unlock", "Let other runs release again.", "run")
+    add("switch", "Make a release the current one; the service goes on as it is.", "release", "by")
+    add("find", "Print the full name of a release, by its beginning or 'previous'; whether a switch is undone.",
+        "release")  # fmt: skip
+    add("back", "Make the release current again that this host switched from, and print its unit.", "by")
+    add("wait", "Wait until every worker of the service runs the current release.", "seconds")
+    add("finish", "Wait like that, end the switch, and remove releases beyond the number to keep.",
+        "seconds", "keep", "run")  # fmt: skip
+    return parser
+
+
+def main() -> None:
+    """Run a command."""
+    arguments = _parser().parse_args()
+    lock = Lock(Path("/run/hugproof-release.lock"))
+    if arguments.command == "lock":
+        holder = lock.take(arguments.run, arguments.instead_of)
+        print(holder, f"since {utc(lock.path.stat().st_mtime)}", sep="\n")
+        sys.exit(0 if holder == arguments.run else REFUSED)
+    if arguments.command == "unlock":
+        lock.leave(arguments.run)
+        return
+    releases = Releases(arguments.home or _home())
+
+    def wait() -> None:
+        if current := releases.link("current"):
+            Service(releases.service(current), current).wait(float(arguments.seconds))
+        else:
+            sys.exit("No release is the current one.")
+
+    def switch() -> None:
+        releases.switch(arguments.release, arguments.by)
+        forgive(releases.service(releases.home / "releases" / arguments.release)["unit"])
+
+    def back() -> None:
+        if unit := releases.back(arguments.by):
+            forgive(unit)
+            print(unit)
+
+    def find() -> None:
+        print(releases.find(arguments.release))
+        if arguments.release == "previous" and releases.link("switching"):
+            print("interrupted")
+
+    def finish() -> None:
+        try:
+            wait()
+            print(*releases.finish(int(arguments.keep)), sep="\n")
+        finally:
+            lock.leave(arguments.run)
+
+    calls: dict[str, Callable[[], object]] = {
+        "list": lambda: print(*releases.table(), sep="\n"),
+        "switch": switch,
+        "find": find,
+        "back": back,
+        "wait": wait,
+        "finish": finish,
+    }
+    calls[arguments.command]()
+
+
+if __name__ == "__main__":
+    main()

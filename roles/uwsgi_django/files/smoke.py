@@ -1,0 +1,55 @@
+"""Ask a release in a process of its own: python smoke.py MODULE HOST SCHEME HEALTH_PATH [PATH...].
+
+Run in the release's source directory, with its environment. The health path has to be answered below 400, each other
+path below 500. Ends with a sentence, or the application's own traceback, when one is not.
+"""
+
+import importlib
+import io
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+sys.path.insert(0, str(Path.cwd()))
+module, host, scheme, *paths = sys.argv[1:]
+application = importlib.import_module(module).application
+from django.conf import settings  # noqa: E402 - the module above has set Django up
+
+settings.DEBUG_PROPAGATE_EXCEPTIONS = True
+
+
+def status_of(path: str) -> str:
+    """Ask the application for a path, read all of its answer and return the status line."""
+    url = urlsplit(path)
+    said = []
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote(url.path, "latin-1"),
+        "QUERY_STRING": url.query,
+        "SERVER_NAME": host,
+        "SERVER_PORT": "443" if scheme == "https" else "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": host,
+        "HTTP_X_FORWARDED_PROTO": scheme,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": True,
+    }
+    answer = application(environ, lambda status, headers, exc_info=None: said.append(status))
+    b"".join(answer)
+    if hasattr(answer, "close"):
+        answer.close()
+    return said[0]
+
+
+for path, limit in zip(paths, [400] + [500] * len(paths), strict=False):
+    answered = status_of(path)
+    print(path, answered)
+    if int(answered.split()[0]) >= limit:
+        sys.exit(f"{path} is answered with {answered}, not below {limit}.")
