@@ -85,6 +85,24 @@ def test_a_switch_to_what_ran_before_is_a_way_back_too(home: Path) -> None:
     assert names(home, "current", "switching", "previous") == ["b", "", "a"]
 
 
+def test_an_interrupted_way_back_is_gone_to_its_end(home: Path) -> None:
+    site = tool.Releases(home)
+    site.switch("a", "ida")
+    assert names(home, "current", "switching", "previous") == ["a", "b", "a"]
+    assert site.find("previous") == "a"
+    site.finish(5)
+    assert names(home, "current", "switching", "previous") == ["a", "", "b"]
+
+
+def test_what_was_not_built_to_the_end_is_removed_and_nothing_else(home: Path) -> None:
+    (home / "releases" / "half" / "source").mkdir(parents=True)
+    (home / "venvs" / "e1" / ".complete").touch()
+    (home / "venvs" / "e2").mkdir()
+    tool.Releases(home).drop_unfinished()
+    left = [path.name for path in home.glob("*/*") if path.is_dir() and not path.is_symlink()]
+    assert sorted(left) == ["a", "b", "c", "e1"]
+
+
 def test_a_release_of_another_rung_is_not_gone_back_to(home: Path) -> None:
     build(home, "d", unit="people-direct.service")
     with pytest.raises(SystemExit, match="Release d is one of another rung"):

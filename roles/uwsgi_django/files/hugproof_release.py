@@ -92,9 +92,7 @@ class Releases:
         Raises SystemExit if there is none, more than one, or one that runs in another unit, of another rung.
         """
         if name == "previous":
-            found = [
-                release for release in [self.link("switching") or self.link("previous")] if release in self.whole()
-            ]
+            found = [release for release in [self._before()] if release in self.whole()]
         else:
             found = [release for release in self.whole() if release.name.startswith(name)]
         here = "The releases here are:\n" + ("\n".join(self.table()) or "none")
@@ -105,13 +103,30 @@ class Releases:
             sys.exit(f"Release {found[0].name} is one of another rung. {here}")
         return found[0].name
 
+    def _before(self) -> Path | None:
+        """What a switch under way is to be undone to, or what ran before the current release.
+
+        A switch to the release before is a way back, which is not undone but finished.
+        """
+        switching, previous = self.link("switching"), self.link("previous")
+        return previous if previous == self.link("current") else switching or previous
+
+    def drop_unfinished(self) -> None:
+        """Remove what a build has left that was not whole in the end."""
+        for release in set(self._directories("releases")) - {*self.whole(), self.link("current")}:
+            shutil.rmtree(release)
+        for environment in self._directories("venvs"):
+            if not (environment / ".complete").exists():
+                shutil.rmtree(environment)
+
     def finish(self, keep: int) -> list[str]:
         """End a switch: remember the release before, and keep the `keep` that ran last besides the current one.
 
         The one before is kept in any case. Returns what went.
         """
         if old := self.link("switching"):
-            self.point("previous", old)
+            if old != self.link("current"):
+                self.point("previous", old)
             (self.home / "switching").unlink()
         others = [release for release in self.whole() if release not in {self.link("current"), self.link("previous")}]
         before = [release for release in [self.link("previous")] if release]
@@ -204,7 +219,7 @@ class Service:
                 break
             time.sleep(POLL_SECONDS)
         journal = ["journalctl", f"--unit={self.settings['unit']}", "--no-pager", "--output=cat", "--lines=100"]
-        said = subprocess.run(journal, capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(journal, capture_output=True, text=True, errors="replace", check=False).stdout
         sys.exit(f"{self.settings['unit']} does not serve release {self.release.name}: {reason}.\n{said}")
 
     def _workers(self) -> list[int]:
@@ -261,7 +276,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("list", "Show the releases on this host, the one that ran last first.")
     add("lock", "Keep other runs from releasing.", "run").add_argument("--instead-of", default="")
-    add("unlock", "Let other runs release again.", "run")
+    add("unlock", "Remove what was not built to the end, and let other runs release again.", "run")
     add("switch", "Make a release the current one; the service goes on as it is.", "release", "by")
     add("find", "Print the full name of a release, by its beginning or 'previous'; whether a switch is undone.",
         "release")  # fmt: skip
@@ -280,9 +295,6 @@ def main() -> None:
         holder = lock.take(arguments.run, arguments.instead_of)
         print(holder, f"since {utc(lock.path.stat().st_mtime)}", sep="\n")
         sys.exit(0 if holder == arguments.run else REFUSED)
-    if arguments.command == "unlock":
-        lock.leave(arguments.run)
-        return
     releases = Releases(arguments.home or _home())
 
     def wait() -> None:
@@ -312,7 +324,13 @@ def main() -> None:
         finally:
             lock.leave(arguments.run)
 
+    def unlock() -> None:
+        if lock.holder() == arguments.run:
+            releases.drop_unfinished()
+            lock.leave(arguments.run)
+
     calls: dict[str, Callable[[], object]] = {
+        "unlock": unlock,
         "list": lambda: print(*releases.table(), sep="\n"),
         "switch": switch,
         "find": find,
