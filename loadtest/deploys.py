@@ -76,7 +76,7 @@ def _round(target: Target, plan: Plan, rate: float, number: int) -> dict[str, An
 def _visitors(target: Target, plan: Plan, rate: float, found: dict[str, Any], kind: str) -> Iterator[None]:
     """Visitors come while the block runs; what they met with is in `found[kind]` afterwards."""
     meters = Meters({name: target.hosts()[name] for name in target.groups["web"]})
-    with load.traffic(target, RUNG, plan, Load(rate=rate, warmup=3)) as traffic, meters.memory_peaks(5.0) as memory:
+    with load.traffic(target, RUNG, plan, Load(rate=rate)) as traffic, meters.memory_peaks(5.0) as memory:
         began = time.monotonic()
         yield
         seconds = time.monotonic() - began
