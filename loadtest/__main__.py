@@ -13,7 +13,7 @@ from loadtest import capacity, costs, deploys, ladder, load, overload
 from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
 from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
 from loadtest.load import Plan
-from loadtest.target import PROJECT, LoadError
+from loadtest.target import PROJECT, LoadError, Target
 from loadtest.target import load as read_target
 
 REPORTS = PROJECT / "reports"
@@ -198,9 +198,14 @@ def _check_generators(climb: Ladder, *lengths: float) -> None:
         climb.load(FINALE, seconds).arguments(())
 
 
-def _costs(options: argparse.Namespace) -> None:
-    target = read_target(options.inventory)
+def _people(options: argparse.Namespace) -> tuple[Target, Plan]:
+    """The inventory to send load to, and the example application's plan for it."""
     plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
+    return read_target(options.inventory), plan
+
+
+def _costs(options: argparse.Namespace) -> None:
+    target, plan = _people(options)
     costs.measure(
         target,
         plan,
@@ -212,8 +217,7 @@ def _costs(options: argparse.Namespace) -> None:
 
 
 def _overload(options: argparse.Namespace) -> None:
-    target = read_target(options.inventory)
-    plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
+    target, plan = _people(options)
     settings = Settings(str(options.inventory), profiles=options.profiles, caps=target.caps)
     climb = Ladder(target, settings, options.reports / "overload.json", plan)
     _check_generators(climb, options.seconds)
@@ -225,8 +229,7 @@ def _overload(options: argparse.Namespace) -> None:
 
 
 def _deploys(options: argparse.Namespace) -> None:
-    target = read_target(options.inventory)
-    plan = Plan(arguments=("--profiles", str(options.profiles)), password=secrets.token_urlsafe(24))
+    target, plan = _people(options)
     deploys.measure(
         target,
         plan,

@@ -136,6 +136,15 @@ def test_no_inventory_at_all(tmp_path: Path) -> None:
     assert "The inventory has no host" in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [("deploy", "web"), ("rollback", "web"), ("restart", "web"), ("manage", "web"), ("purge", "edge")],
+)
+def test_a_playbook_for_a_group_without_hosts(refused: Refusal, name: str, group: str, tmp_path: Path) -> None:
+    """Ansible itself would skip every play and succeed."""
+    assert f"The group {group} has no host ({tmp_path})" in refused(name, groups={group: {}})
+
+
 def test_two_hosts_with_one_address(refused: Refusal) -> None:
     said = refused(groups={"cache": {"cache1": {"ansible_host": "192.0.2.11"}}})
     assert "has the address '192.0.2.11': the firewall and the roles need an IP address that no other host has" in said

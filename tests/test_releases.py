@@ -30,13 +30,15 @@ this_run = load(ROLE / "lookup_plugins" / "this_run.py")
 source_archive = load(ROLE / "library" / "source_archive.py")
 
 
-def build(home: Path, name: str, environment: str = "e1", unit: str = "people.service") -> None:
+def build(
+    home: Path, name: str, environment: str = "e1", unit: str = "people.service", stats: str = "stats.sock"
+) -> None:
     """Make a release as the role does, as far as the tool looks at it; a moment after all others."""
     release = home / "releases" / name
     release.mkdir(parents=True)
     (home / "venvs" / environment).mkdir(parents=True, exist_ok=True)
     (release / "venv").symlink_to(home / "venvs" / environment)
-    (release / "environment").write_text(f'# {{"unit": "{unit}"}}\nNAME=value\n')
+    (release / "environment").write_text(f'# {{"unit": "{unit}", "stats": "{stats}"}}\nNAME=value\n')
     (release / ".complete-python3.13").touch()
 
 
@@ -103,8 +105,9 @@ def test_what_was_not_built_to_the_end_is_removed_and_nothing_else(home: Path) -
     assert sorted(left) == ["a", "b", "c", "e1"]
 
 
-def test_a_release_of_another_rung_is_not_gone_back_to(home: Path) -> None:
-    build(home, "d", unit="people-direct.service")
+@pytest.mark.parametrize("other", [{"unit": "people-direct.service"}, {"stats": ""}], ids=["unit", "server"])
+def test_a_release_of_another_rung_is_not_gone_back_to(home: Path, other: dict[str, str]) -> None:
+    build(home, "d", **other)
     with pytest.raises(SystemExit, match="Release d is one of another rung"):
         tool.Releases(home).find("d")
 

@@ -74,6 +74,9 @@ def test_the_rule_above_sees_the_plays_it_is_about() -> None:
 def moves_services(play: dict[str, Any]) -> bool:
     """Whether any task file or handler that the play brings in restarts or reloads a service."""
     found = [task for file in included_files(play) for task in tasks(read(file))]
+    commands = [str(task.get("ansible.builtin.command", {}).get("argv", "")) for task in found]
+    if any("_uwsgi_django_tool + ['start'" in command for command in commands):
+        return True
     services = [task.get("ansible.builtin.systemd_service", {}) for task in found]
     return any(item.get("state") in MOVES_SERVICES and item["name"] not in UNNOTICED for item in services)
 

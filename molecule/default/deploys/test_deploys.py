@@ -60,6 +60,7 @@ HARMLESS = (
     "'people.company', models.CASCADE, related_name='profiles', db_index=False)), "
     "migrations.AddField('profile', 'note', models.TextField(null=True))"
 )
+EXTRA = "migrations.AddField('profile', 'extra', models.TextField(null=True))"
 TAKES_AWAY = "migrations.RemoveField('profile', 'company')"
 
 
@@ -171,6 +172,38 @@ def test_nobody_notices_a_broken_release(
         assert not host.file(f"/srv/{APPLICATION}/switching").exists
 
 
+def test_a_hook_that_fails_on_the_second_host_takes_the_first_one_back(
+    web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None
+) -> None:
+    hook = tmp_path / "hook.yml"
+    hook.write_text("- ansible.builtin.fail: {msg: 'not on this host'}\n  when: inventory_hostname == 'web2'\n")
+    done = deploy("hooked", app_hooks={"before_switch": str(hook)}).failed()
+    assert "is not in service: it failed on web2" in done.words
+    assert "not on this host" in done.words
+    assert running(web) == [{"one"}, {"one"}]
+    assert not any(host.file("/run/hugproof-release.lock").exists for host in web)
+
+
+def test_a_migration_gives_way_to_a_long_query(
+    cluster: Cluster, hosts: dict[str, Host], web: list[Host], deploy: Callable[..., Run], visited: None
+) -> None:
+    """Everybody who needs the table would wait behind a migration that waits."""
+    database = hosts[cluster.groups["db"][0]]
+    query = "SELECT count(*) FROM people_profile; SELECT pg_sleep(600)"
+    asked = "SELECT count(*) FROM pg_locks WHERE relation = 'people_profile'::regclass AND mode = 'AccessShareLock'"
+    database.check_output(
+        f"systemd-run --quiet --collect --unit=long-query --uid=postgres psql -d {APPLICATION} -c %s", query
+    )
+    try:
+        eventually(lambda: database.check_output(f"cd /; sudo -u postgres psql -d {APPLICATION} -tAc %s", asked) != "0")
+        added = {"people/migrations/0002_extra.py": MIGRATION.format(operation=EXTRA)}
+        done = deploy("waiting", added, uwsgi_django_migration_lock_timeout="100ms").failed()
+    finally:
+        database.run("systemctl stop long-query")
+    assert "canceling statement due to lock timeout" in done.words
+    assert running(web) == [{"one"}, {"one"}]
+
+
 def test_an_interrupted_deploy_is_finished_by_the_next_run(
     cluster: Cluster, web: list[Host], tmp_path: Path, visited: None
 ) -> None:
@@ -184,7 +217,12 @@ def test_an_interrupted_deploy_is_finished_by_the_next_run(
 def test_an_interrupted_deploy_is_undone_by_a_rollback(
     cluster: Cluster, web: list[Host], tmp_path: Path, visited: None
 ) -> None:
-    run_until("TASK [uwsgi_django : Every worker is ready]", DEPLOY, cluster.inventory, **release(tmp_path, "four"))
+    banner = "TASK [uwsgi_django : Hook after the switch, before the host is back in the pool]"
+    hook = tmp_path / "hook.yml"
+    hook.write_text("- ansible.builtin.debug: {msg: 'this host has switched'}\n")
+    variables = release(tmp_path, "four") | {"app_hooks": {"after_switch": str(hook)}}
+    run_until(banner, DEPLOY, cluster.inventory, **variables)
+    assert running(web) == [{"four"}, {"three"}]
     run(ROLLBACK, cluster.inventory).succeeded()
     assert running(web) == [{"three"}, {"three"}]
 
@@ -205,10 +243,22 @@ def test_of_two_deploys_at_once_the_second_is_told_of_the_first(
 
 
 def test_a_rolling_restart(cluster: Cluster, web: list[Host], visited: None) -> None:
+    release = running(web)
     before = [uwsgi_stats(host)["pid"] for host in web]
     run("playbooks/restart.yml", cluster.inventory).succeeded()
     assert set(before).isdisjoint(uwsgi_stats(host)["pid"] for host in web)
-    assert running(web) == [{"five"}, {"five"}]
+    assert running(web) == release
+
+
+def test_the_lock_of_another_machines_run_is_taken_over_when_asked(cluster: Cluster, web: list[Host]) -> None:
+    web[1].check_output("printf %s > /run/hugproof-release.lock", "ida@elsewhere, process 1 (start 1)")
+    before = [uwsgi_stats(host)["pid"] for host in web]
+    refused = run("playbooks/restart.yml", cluster.inventory).failed()
+    assert "Another run is at work on the releases of web2: ida@elsewhere, process 1 (start 1), since" in refused.words
+    assert [uwsgi_stats(host)["pid"] for host in web] == before
+    run("playbooks/restart.yml", cluster.inventory, uwsgi_django_take_over=True).succeeded()
+    assert set(before).isdisjoint(uwsgi_stats(host)["pid"] for host in web)
+    assert not any(host.file("/run/hugproof-release.lock").exists for host in web)
 
 
 def test_a_page_is_purged_on_the_edge(cluster: Cluster, visitor: Browser) -> None:

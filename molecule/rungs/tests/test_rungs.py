@@ -103,19 +103,22 @@ def step(request: pytest.FixtureRequest, way: Way) -> Step:
     return found
 
 
-def test_nobody_is_turned_away_on_the_way(step: Step, way: Way, capsys: pytest.CaptureFixture[str]) -> None:
-    if step.move in SAME_ADDRESS | set(ADDRESS_CHANGES):
-        assert way.visits
-        for visits in way.visits:
-            visits.assert_nobody_was_turned_away()
-    elif step.move in SAME_PORT:
-        [visits] = way.visits
-        failed, answered = visits.seconds(failed=True), visits.seconds(failed=False)
-        with capsys.disabled():
-            print(f"\n{' to '.join(step.move)}: requests failed in {len(failed)} of {max(answered)} seconds")
-        assert max(answered) > max(failed, default=0)
-    else:
-        pytest.skip("the site changes its address, and nothing overlaps")
+@pytest.mark.steps(when=lambda step: step.move in SAME_ADDRESS | set(ADDRESS_CHANGES))
+def test_nobody_is_turned_away_on_the_way(step: Step, way: Way) -> None:
+    assert way.visits
+    for visits in way.visits:
+        visits.assert_nobody_was_turned_away()
+
+
+@pytest.mark.steps(when=lambda step: step.move in SAME_PORT)
+def test_between_servers_of_one_port_the_gap_ends_and_is_told(
+    step: Step, way: Way, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [visits] = way.visits
+    failed, answered = visits.seconds(failed=True), visits.seconds(failed=False)
+    with capsys.disabled():
+        print(f"\n{' to '.join(step.move)}: requests failed in {len(failed)} of {max(answered)} seconds")
+    assert max(answered) > max(failed, default=0)
 
 
 @pytest.fixture
@@ -131,9 +134,8 @@ def test_exactly_the_rungs_sockets_listen(step: Step, cluster: Cluster, hosts: d
     assert found == {name: sockets.expected(cluster, name, step.rung) for name in hosts}
 
 
+@pytest.mark.steps(when=lambda step: step.first_time)
 def test_a_second_run_changes_nothing(step: Step, cluster: Cluster) -> None:
-    if not step.first_time:
-        pytest.skip("seen when the way came to this rung first")
     done = run(f"playbooks/{step.rung}.yml", cluster.inventory).succeeded()
     assert set(done.changed.values()) == {0}, done.output
 
@@ -182,9 +184,8 @@ def test_the_services_of_other_rungs_do_not_run_and_nothing_failed(
         assert host.check_output("systemctl --failed --no-legend --plain") == ""
 
 
+@pytest.mark.steps(when=lambda step: step.behind_edge)
 def test_every_web_host_behind_the_edge_serves(step: Step, visitor: Browser, web: list[Host], profiles: int) -> None:
-    if not step.behind_edge:
-        pytest.skip("one web host serves below the edge")
     for host in web:
         eventually(lambda host=host: _takes_part(host, visitor))
 
@@ -196,7 +197,7 @@ def _takes_part(host: Host, visitor: Browser) -> bool:
     return requests(host) > before
 
 
+@pytest.mark.steps(when=lambda step: step.behind_edge)
 def test_django_finds_nothing_to_warn_about_for_deployment(step: Step, web: list[Host]) -> None:
-    if not step.behind_edge:
-        pytest.skip("the first rungs are for trying out: no TLS")
+    """Below the edge there is no TLS, and Django warns of that."""
     assert "no issues" in manage(web[0], "check", "--deploy", "--fail-level", "WARNING")

@@ -31,10 +31,14 @@ if [ $changed = yes ] || unit-outdated nginx reloaded "$pool" >/dev/null; then
     before=$(cat "/proc/$master/task/$master/children")
     systemctl reload nginx
     # A reload returns before it has an effect: wait until the workers of before send nobody there any more.
-    tries=0
+    tries=200 # 10 s at most
     for worker in $before; do
-        while [ -d "/proc/$worker" ] && ! grep -q "shutting down" "/proc/$worker/cmdline" && [ $tries -lt 200 ]; do
-            tries=$((tries + 1))
+        while [ -d "/proc/$worker" ] && ! grep -qs "shutting down" "/proc/$worker/cmdline"; do
+            tries=$((tries - 1))
+            if [ $tries -lt 0 ]; then
+                echo "nginx has not acted on its reload: process $worker still takes requests." >&2
+                exit 1
+            fi
             sleep 0.05
         done
     done

@@ -23,6 +23,7 @@ from typing import Any
 REFUSED = 3  # the exit status when another run holds the lock
 CRASHES = 3  # a service that has ended by itself this often will not get ready
 POLL_SECONDS = 0.2
+LINES_TOLD = 100  # of the journal of a service that does not get ready
 
 
 def utc(seconds: float) -> str:
@@ -99,7 +100,8 @@ class Releases:
         if len(found) != 1:
             sys.exit(f"{'More than one' if found else 'No'} release here is '{name}'. {here}")
         current = self.link("current")
-        if current and self.service(found[0])["unit"] != self.service(current)["unit"]:
+        # runserver and uWSGI share a unit; only the latter tells statistics.
+        if current and any(self.service(found[0])[key] != self.service(current)[key] for key in ("unit", "stats")):
             sys.exit(f"Release {found[0].name} is one of another rung. {here}")
         return found[0].name
 
@@ -203,6 +205,16 @@ class Service:
             return f"{len(strangers)} of {len(processes)} workers run another release"
         return self._answer_trouble()
 
+    def start(self) -> str:
+        """Start it anew from what is on disk, also after a boot; return what systemd had against it.
+
+        A service that ends before it is ready is started again, and need not have failed for good.
+        """
+        for command in (["daemon-reload"], ["enable", "--quiet", self.settings["unit"]]):
+            subprocess.run(["systemctl", *command], check=True)
+        command = ["systemctl", "restart", self.settings["unit"]]
+        return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr.strip()
+
     def wait(self, limit: float) -> None:
         """Wait until it serves. Raises SystemExit with the reason and the journal when it does not within the limit."""
         end, crashes = time.monotonic() + limit, self._crashes()
@@ -217,10 +229,27 @@ class Service:
             if self._crashes() >= crashes + CRASHES:
                 reason = f"it has ended by itself {CRASHES} times"
                 break
+            if self._shown("ActiveState") in {"failed", "inactive"}:
+                reason = "it has ended, and systemd does not start it again"
+                break
             time.sleep(POLL_SECONDS)
-        journal = ["journalctl", f"--unit={self.settings['unit']}", "--no-pager", "--output=cat", "--lines=100"]
-        said = subprocess.run(journal, capture_output=True, text=True, errors="replace", check=False).stdout
+        said = "\n".join(self._journal()[-LINES_TOLD:])
         sys.exit(f"{self.settings['unit']} does not serve release {self.release.name}: {reason}.\n{said}")
+
+    def _journal(self) -> list[str]:
+        """The last lines of the service's journal, those of one process together.
+
+        Workers load the application at the same time, and when the first fails uWSGI interrupts the others: what these
+        say of it is left out.
+        """
+        command = ["journalctl", f"--unit={self.settings['unit']}", "--no-pager", "--output=json", "--lines=1000"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        processes: dict[str, list[str]] = {}
+        for entry in map(json.loads, told.splitlines()):
+            message = entry.get("MESSAGE") or ""  # bytes, as numbers, where it is no text
+            text = message if isinstance(message, str) else bytes(message).decode(errors="replace")
+            processes.setdefault(entry.get("_PID", ""), []).append(text)
+        return [line for lines in processes.values() if "KeyboardInterrupt" not in lines for line in lines]
 
     def _workers(self) -> list[int]:
         """Process ids of uWSGI's workers; 0 for each that has not loaded the application."""
@@ -281,7 +310,7 @@ def _parser() -> argparse.ArgumentParser:
     add("find", "Print the full name of a release, by its beginning or 'previous'; whether a switch is undone.",
         "release")  # fmt: skip
     add("back", "Make the release current again that this host switched from, and print its unit.", "by")
-    add("wait", "Wait until every worker of the service runs the current release.", "seconds")
+    add("start", "Start the service anew, and wait until every worker runs the current release.", "seconds")
     add("finish", "Wait like that, end the switch, and remove releases beyond the number to keep.",
         "seconds", "keep", "run")  # fmt: skip
     return parser
@@ -297,11 +326,15 @@ def main() -> None:
         sys.exit(0 if holder == arguments.run else REFUSED)
     releases = Releases(arguments.home or _home())
 
-    def wait() -> None:
+    def service() -> Service:
         if current := releases.link("current"):
-            Service(releases.service(current), current).wait(float(arguments.seconds))
-        else:
-            sys.exit("No release is the current one.")
+            return Service(releases.service(current), current)
+        sys.exit("No release is the current one.")
+
+    def start() -> None:
+        if complaint := service().start():
+            print(complaint, file=sys.stderr)
+        service().wait(float(arguments.seconds))
 
     def switch() -> None:
         releases.switch(arguments.release, arguments.by)
@@ -319,7 +352,7 @@ def main() -> None:
 
     def finish() -> None:
         try:
-            wait()
+            service().wait(float(arguments.seconds))
             print(*releases.finish(int(arguments.keep)), sep="\n")
         finally:
             lock.leave(arguments.run)
@@ -335,7 +368,7 @@ def main() -> None:
         "switch": switch,
         "find": find,
         "back": back,
-        "wait": wait,
+        "start": start,
         "finish": finish,
     }
     calls[arguments.command]()
