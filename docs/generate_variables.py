@@ -64,7 +64,8 @@ def description_cell(option: dict[str, Any]) -> str:
 
 def role_section(directory: Path) -> Iterator[str]:
     """Yield the lines of one role's heading and table; none for a role without variables."""
-    entry = yaml.safe_load((directory / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]
+    entries = yaml.safe_load((directory / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    (entry,) = entries.values()
     options: dict[str, dict[str, Any]] = entry.get("options", {})
     if not options:
         return

@@ -6,7 +6,7 @@ import pytest
 from conftest import LOGS, PROJECT, Scenarios
 
 # The longest first.
-SCENARIOS = ("single", "default", "rungs")
+SCENARIOS = ("single", "default", "rungs", "projects")
 TAIL = 250
 
 

@@ -181,20 +181,73 @@ def test_an_application_that_is_not_there(refused: Refusal, tmp_path: Path) -> N
     assert f"app_source is '{source}': there is no directory {source}." in refused(app_source=str(source))
 
 
+PROJECT_FILES = {
+    "manage.py": "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')",
+    "mysite/settings.py": "WSGI_APPLICATION = 'mysite.wsgi.application'",
+    "mysite/wsgi.py": "",
+    "requirements.txt": "Django~=5.2",
+}
+
+
+def write_project(directory: Path, **changed: str) -> str:
+    """Write a small project, with other contents than PROJECT_FILES' for some paths."""
+    for name, text in (PROJECT_FILES | changed).items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    return str(directory)
+
+
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
         ("manage.py", "There is no manage.py in {source} (app_source)."),
-        ("requirements.txt", "There is no requirements.txt in {source} (app_requirements, app_source)."),
-        ("config/wsgi.py", "app_wsgi_module is 'config.wsgi': there is no such module in {source}."),
+        ("requirements.txt", "There are no requirements in {source}: write app_requirements, the path of a file there"),
+        ("mysite/wsgi.py", "app_wsgi_module is 'mysite.wsgi': there is no such module in {source}."),
+        ("mysite/settings.py", "The settings in {source} have no WSGI_APPLICATION: write app_wsgi_module."),
     ],
 )
 def test_an_application_that_lacks_a_part(refused: Refusal, tmp_path: Path, missing: str, message: str) -> None:
-    source = tmp_path / "source"
-    for name in {"manage.py", "requirements.txt", "config/wsgi.py"} - {missing}:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).touch()
-    assert message.format(source=source) in refused(app_source=str(source))
+    source = write_project(tmp_path / "source")
+    (Path(source) / missing).unlink()
+    if missing == "mysite/settings.py":
+        (Path(source) / "mysite/wsgi.py").unlink()
+    assert message.format(source=source) in refused(app_source=source)
+
+
+def test_a_manage_py_that_names_no_settings(refused: Refusal, tmp_path: Path) -> None:
+    source = write_project(tmp_path / "source", **{"manage.py": "import sys"})
+    (Path(source) / "mysite/settings.py").unlink()
+    assert f"manage.py in {source} names no settings: write app_settings_module." in refused(app_source=source)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "message"),
+    [
+        ("Pipfile.lock", "app_requirements is 'Pipfile.lock': write a file of requirements (.txt or .in)"),
+        ("requirements/live.txt", "There is no requirements/live.txt in {source} (app_requirements, app_source)."),
+    ],
+)
+def test_requirements_that_are_not_there(refused: Refusal, tmp_path: Path, requirements: str, message: str) -> None:
+    source = write_project(tmp_path / "source")
+    assert message.format(source=source) in refused(app_source=source, app_requirements=requirements)
+
+
+def test_a_repository_that_git_can_not_get(refused: Refusal, tmp_path: Path) -> None:
+    said = refused(app_source=f"file://{tmp_path}/nowhere.git")
+    assert f"app_source is 'file://{tmp_path}/nowhere.git', app_version 'HEAD': git on the machine that runs" in said
+    assert "A private repository wants app_deploy_key" in said
+    assert "UNREACHABLE" not in said
+
+
+def test_uploads_that_other_web_hosts_would_not_find(refused: Refusal) -> None:
+    said = refused(app_media_url="/media/")
+    assert "app_media_url is '/media/', with 2 web hosts: a file would be on the one that it was uploaded to." in said
+
+
+def test_a_secret_that_no_environment_can_hold_is_not_told(refused: Refusal) -> None:
+    said = refused(app_secret_environment={"API_KEY": "one\ntwo"})
+    assert "app_secret_environment: 'API_KEY' must be a name of letters" in said
+    assert "one" not in said.partition("app_secret_environment: ")[2].partition("must be a name")[0]
 
 
 def test_a_variable_of_the_environment_that_is_no_name(refused: Refusal) -> None:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from loading import load
 
-ROLE = Path(__file__).resolve().parents[1] / "roles" / "uwsgi_django"
-
-
-def load(path: Path) -> ModuleType:
-    """Import a file of the role that no package holds."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load(ROLE / "files" / "hugproof_release.py")
-this_run = load(ROLE / "lookup_plugins" / "this_run.py")
-source_archive = load(ROLE / "library" / "source_archive.py")
+tool = load("uwsgi_django/files/hugproof_release.py")
+this_run = load("uwsgi_django/lookup_plugins/this_run.py")
+source_archive = load("uwsgi_django/library/source_archive.py")
 
 
 def build(
@@ -199,18 +183,3 @@ def test_a_run_knows_itself_and_that_others_have_ended() -> None:
     elsewhere = mine.replace("@", "@another-machine-than-").replace("(start ", "(start 1")
     assert not this_run.has_ended(elsewhere)
     assert not this_run.has_ended("no description")
-
-
-@pytest.mark.parametrize("line", [".", "-e .", "./lib", "lib @ file:lib", "--find-links wheels", "wheels/lib-1.whl"])
-def test_requirements_of_the_source_itself_are_as_new_as_the_source(tmp_path: Path, line: str) -> None:
-    (tmp_path / "requirements.txt").write_text(f"Django==5.2.19\n{line}\n")
-    assert source_archive.requirements_digest(tmp_path, "requirements.txt", "whole") == "whole"
-
-
-def test_requirements_are_told_apart_by_all_files_they_are_in(tmp_path: Path) -> None:
-    (tmp_path / "base.txt").write_text("Django==5.2.19 \\\n    --hash=sha256:00\n")
-    (tmp_path / "requirements.txt").write_text("-r base.txt\n-r requirements.txt\n# see https://example.org/x\n")
-    before = source_archive.requirements_digest(tmp_path, "requirements.txt", "whole")
-    assert before != "whole"
-    (tmp_path / "base.txt").write_text("Django==5.2.20\n")
-    assert source_archive.requirements_digest(tmp_path, "requirements.txt", "whole") != before

@@ -45,6 +45,20 @@ def preflight_faults(variables: Mapping[str, Any], roles: str) -> list[str]:
     return faults + _people(variables.get("base_administrators") or [])
 
 
+def preflight_environment(dictionaries: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    """Return a sentence for each variable that no environment can hold, without its value; dictionaries by name."""
+    faults = []
+    for where, variables in dictionaries.items():
+        for name, value in (variables or {}).items():
+            plain = isinstance(value, str | int | float) and not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", str(value))
+            if not plain or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+                faults.append(
+                    f"{where}: '{name}' must be a name of letters, digits and underscores, with a value of one line, "
+                    "text or a number."
+                )
+    return faults
+
+
 def _specs(roles: Path) -> list[Path]:
     return sorted(roles.glob("*/meta/argument_specs.yml"))
 
@@ -79,4 +93,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name, as Ansible asks for them."""
-        return {"preflight_faults": preflight_faults}
+        return {"preflight_faults": preflight_faults, "preflight_environment": preflight_environment}

@@ -5,13 +5,21 @@ when that does not work.
 """
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path.cwd()))
-module = sys.argv[1]
+module, settings_module = sys.argv[1], os.environ["DJANGO_SETTINGS_MODULE"]
 if not callable(getattr(importlib.import_module(module), "application", None)):
     sys.exit(f"app_wsgi_module: {module} has no callable named application")
-from django.core.management import call_command  # noqa: E402 - the module above has set Django up
+from django.conf import settings  # noqa: E402 - the module above has set Django up
+from django.core.management import call_command  # noqa: E402
+
+if settings_module != settings.SETTINGS_MODULE:
+    sys.exit(
+        f"app_wsgi_module: {module} sets DJANGO_SETTINGS_MODULE to {settings.SETTINGS_MODULE}, whatever it was. "
+        "Write os.environ.setdefault there, as Django's own starter does."
+    )
 
 call_command("collectstatic", interactive=False, verbosity=0)

@@ -1,9 +1,10 @@
-"""Ask a release in a process of its own: python smoke.py MODULE HOST SCHEME HEALTH_PATH [PATH...].
+"""Ask a release in a process of its own: python smoke.py HOST SCHEME HEALTH_PATH [PATH...].
 
 Run in the release's source directory, with its environment. The health path has to be answered below 400, each other
 path below 500. Ends with a sentence, or the application's own traceback, when one is not.
 """
 
+import configparser
 import importlib
 import io
 import sys
@@ -11,8 +12,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 sys.path.insert(0, str(Path.cwd()))
-module, host, scheme, *paths = sys.argv[1:]
-application = importlib.import_module(module).application
+host, scheme, *paths = sys.argv[1:]
+# What the release's own uWSGI loads; the choices of today may be another release's.
+configuration = configparser.RawConfigParser(strict=False)
+configuration.read("../uwsgi.ini")
+application = importlib.import_module(configuration["uwsgi"]["module"]).application
 from django.conf import settings  # noqa: E402 - the module above has set Django up
 
 settings.DEBUG_PROPAGATE_EXCEPTIONS = True

@@ -7,6 +7,7 @@ DOCUMENTATION = r"""
 module: source_archive
 short_description: Pack a directory of source code reproducibly
 description:
+  - The archive has the directory's files below C(source/), and C(beside) them others.
   - Writes C(destination/NAME-DIGEST.tar.gz), where the digest is the SHA-256 of the archive before compression.
   - In a git work tree it takes the files that git tracks or would add; elsewhere all but caches and
     virtual environments.
@@ -19,12 +20,12 @@ options:
     description: The directory that gets the archive; made if it is missing.
     type: path
     required: true
+  beside:
+    description: Further files to pack, by their path in the archive.
+    type: dict
+    default: {}
   name:
     description: First part of the archive's file name.
-    type: str
-    required: true
-  requirements:
-    description: The requirements file, relative to C(path).
     type: str
     required: true
 """
@@ -38,17 +39,12 @@ digest:
   description: SHA-256 of the uncompressed archive, in hexadecimal.
   type: str
   returned: success
-requirements:
-  description: SHA-256 of the requirements file and those it includes; C(digest) where they install from the source.
-  type: str
-  returned: success
 """
 
 import gzip
 import hashlib
 import io
 import os
-import re
 import subprocess
 import tarfile
 import tempfile
@@ -62,10 +58,6 @@ LEFT_OUT = {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", "node_modules
 
 # How long an archive that no run asks for is kept.
 KEPT_SECONDS = 30 * 24 * 3600
-
-# A line of a requirements file that names another one; and one that installs from a path or URL.
-INCLUDED = re.compile(r"(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)")
-FROM_SOURCE = re.compile(r"[./]|-e|--editable|--find-links|-f|file:|\S+\s*@\s*(?:file:|[./])|[^\s;]+/[^\s;]*$")
 
 
 def source_files(root: Path) -> list[Path]:
@@ -85,44 +77,24 @@ def source_files(root: Path) -> list[Path]:
     )
 
 
-def pack(root: Path) -> bytes:
-    """Return an uncompressed tar of the tree: owner, time and order of the files leave no trace in it."""
+def pack(root: Path, beside: dict[str, str]) -> bytes:
+    """Return an uncompressed tar of the tree and what is beside it: owner, time and order leave no trace in it."""
+    files = {f"source/{name}": root / name for name in source_files(root)}
+    files |= {name: Path(file) for name, file in sorted(beside.items())}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name in source_files(root):
-            member = archive.gettarinfo(root / name, arcname=str(name))
+        for name, file in files.items():
+            member = archive.gettarinfo(file, arcname=name)
             member.uid = member.gid = 0
             member.uname = member.gname = "root"
             member.mtime = 0
             member.mode = 0o755 if member.mode & 0o100 else 0o644
             if member.isreg():
-                with (root / name).open("rb") as content:
+                with file.open("rb") as content:
                     archive.addfile(member, content)
             else:
                 archive.addfile(member)
     return buffer.getvalue()
-
-
-def requirements_digest(root: Path, name: str, whole: str) -> str:
-    """Return what tells apart what two requirements files install: their text, with that of the files they include.
-
-    That is `whole`, the digest of all of the source, where a line names a path. A file that is not there counts as
-    empty: installing tells.
-    """
-    digest, waiting, seen = hashlib.sha256(), [root / name], set()
-    while waiting:
-        file = waiting.pop(0)
-        if file in seen or not file.is_file():
-            continue
-        seen.add(file)
-        content = file.read_bytes()
-        digest.update(hashlib.sha256(content).digest())
-        for line in map(str.strip, content.decode(errors="replace").splitlines()):
-            if included := INCLUDED.match(line):
-                waiting.append(file.parent / included[1])
-            elif FROM_SOURCE.match(line):
-                return whole
-    return digest.hexdigest()
 
 
 def main() -> None:
@@ -131,15 +103,15 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "destination": {"type": "path", "required": True},
+            "beside": {"type": "dict", "default": {}},
             "name": {"type": "str", "required": True},
-            "requirements": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
     root = Path(module.params["path"])
     if not root.is_dir():
         module.fail_json(msg=f"There is no directory {root}.")
-    content = pack(root)
+    content = pack(root, module.params["beside"])
     digest = hashlib.sha256(content).hexdigest()
     destination = Path(module.params["destination"])
     archive = destination / f"{module.params['name']}-{digest[:16]}.tar.gz"
@@ -153,8 +125,7 @@ def main() -> None:
     for other in destination.glob(f"{module.params['name']}-*.tar.gz"):
         if time.time() - other.stat().st_mtime > KEPT_SECONDS:
             other.unlink(missing_ok=True)
-    requirements = requirements_digest(root, module.params["requirements"], digest)
-    module.exit_json(changed=False, archive=str(archive), digest=digest, requirements=requirements)
+    module.exit_json(changed=False, archive=str(archive), digest=digest)
 
 
 if __name__ == "__main__":
