@@ -43,7 +43,8 @@ def test_the_users_choices_fit_a_page(name: str) -> None:
 def test_the_template_names_only_variables_that_exist() -> None:
     """Also where they are commented out."""
     specs = [yaml.safe_load(file.read_text()) for file in ROOT.glob("roles/*/meta/argument_specs.yml")]
-    known = {name for spec in specs for name in spec["argument_specs"]["main"].get("options", {})}
+    entries = [entry for spec in specs for entry in spec["argument_specs"].values()]
+    known = {name for entry in entries for name in entry.get("options", {})}
     named = re.findall(r"^(?:# )?([a-z_]+):(?: |$)", (EXAMPLE / "main.yml").read_text(), re.MULTILINE)
     assert named
     assert set(named) <= known

@@ -9,7 +9,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from loadtest import capacity, costs, deploys, ladder, load, overload
+from loadtest import capacity, costs, deploys, ladder, load, overload, switching
 from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
 from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
 from loadtest.load import Plan
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 
     climb = commands.add_parser("ladder", help="Put every rung under the talk's load and write the report.")
     climb.set_defaults(run=_ladder)
-    _add_target(climb)
+    _add_people(climb)
     climb.add_argument(
         "--rung", choices=ladder.RUNGS, action="append", help="this rung alone; may be given more than once"
     )
@@ -64,21 +64,27 @@ def _parser() -> argparse.ArgumentParser:
 
     cost = commands.add_parser("costs", help="CPU milliseconds of each class of request, one class at a time.")
     cost.set_defaults(run=_costs)
-    _add_target(cost)
+    _add_people(cost)
     cost.add_argument("--repeats", type=_count, default=3, help="rounds (%(default)s)")
     cost.add_argument("--seconds", type=_count, default=15, help="measured time of a class (%(default)s)")
 
     storm = commands.add_parser("overload", help="More load than the cluster can answer, and how it is afterwards.")
     storm.set_defaults(run=_overload)
-    _add_target(storm)
+    _add_people(storm)
     storm.add_argument("--users", type=_count, default=400, help="of the closed model (%(default)s)")
     storm.add_argument("--seconds", type=_count, default=60, help="measured time of each model (%(default)s)")
 
     release = commands.add_parser("deploys", help="Deploys and rollbacks of the example application under load.")
     release.set_defaults(run=_deploys)
-    _add_target(release)
+    _add_people(release)
     release.add_argument("--repeats", type=_count, default=20, help="rounds (%(default)s)")
     release.add_argument("--rate", type=_positive, default=4.0, help="visits a second meanwhile (%(default)s)")
+
+    ways = commands.add_parser("switching", help="Ways to switch a uWSGI beside each other, on the first web host.")
+    ways.set_defaults(run=_switching)
+    _add_target(ways)
+    ways.add_argument("--path", default="/", help="what is asked for meanwhile (%(default)s)")
+    ways.add_argument("--repeats", type=_count, default=5, help="rounds (%(default)s)")
 
     plan = commands.add_parser("capacity", help="How many hosts a site needs, from what a ladder has measured.")
     plan.set_defaults(run=_capacity)
@@ -105,10 +111,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
-    """What all commands that send load ask for: where to, how large the directory is to be, and where results go."""
+    """What all commands that send load ask for: where to, and where results go."""
     parser.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
-    parser.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
+
+
+def _add_people(parser: argparse.ArgumentParser) -> None:
+    """What commands ask for whose load is people in the directory."""
+    _add_target(parser)
+    parser.add_argument("--profiles", type=_count, default=500_000, help="profiles in the directory (%(default)s)")
 
 
 def _count(text: str) -> int:
@@ -238,6 +249,11 @@ def _deploys(options: argparse.Namespace) -> None:
         rounds=options.repeats,
         file=options.reports / "deploys.json",
     )
+
+
+def _switching(options: argparse.Namespace) -> None:
+    target = read_target(options.inventory)
+    switching.measure(target, path=options.path, rounds=options.repeats, file=options.reports / "switching.json")
 
 
 def _capacity(options: argparse.Namespace) -> None:

@@ -23,6 +23,8 @@ RUNG = "cached"
 CALM = "no release"
 CODE, REQUIREMENTS, BACK = "deploy, code alone", "deploy, other requirements", "rollback"
 CALM_SECONDS = 20
+# Versions of a small package that nothing needs: as many as there are, so that no release with one is kept any more.
+MINORS = range(10, 18)
 
 
 def measure(target: Target, plan: Plan, *, profiles: int, rate: float, rounds: int, file: Path) -> None:
@@ -62,7 +64,7 @@ def _round(target: Target, plan: Plan, rate: float, number: int) -> dict[str, An
         with _visitors(target, plan, rate, found, CODE):
             playbook(target, "playbooks/deploy.yml", app_source=str(source))
         with (source / "requirements.txt").open("a") as requirements:
-            requirements.write(f"\n# {time.time()}\n")
+            requirements.write(f"\nsix==1.{MINORS[number % len(MINORS)]}.0\n")
         with _visitors(target, plan, rate, found, REQUIREMENTS):
             playbook(target, "playbooks/deploy.yml", app_source=str(source))
         with _visitors(target, plan, rate, found, BACK):
