@@ -239,6 +239,18 @@ def test_a_repository_that_git_can_not_get(refused: Refusal, tmp_path: Path) -> 
     assert "UNREACHABLE" not in said
 
 
+def test_a_token_in_the_repositorys_address_is_not_told(refused: Refusal) -> None:
+    said = refused(app_source="https://ida:s3cr3ttoken@127.0.0.1:1/mysite.git")
+    assert "app_source is 'https://***@127.0.0.1:1/mysite.git'" in said
+    assert "s3cr3ttoken" not in said
+
+
+@pytest.mark.parametrize("requirements", [[None], [{"Django": "5.2"}], {"Django": "5.2"}, 5.2])
+def test_requirements_that_are_no_texts(refused: Refusal, tmp_path: Path, requirements: object) -> None:
+    said = refused(app_source=write_project(tmp_path / "source"), app_requirements=requirements)
+    assert f"app_requirements is {json.dumps(requirements)}: write a path, or a list of texts" in said
+
+
 def test_uploads_that_other_web_hosts_would_not_find(refused: Refusal) -> None:
     said = refused(app_media_url="/media/")
     assert "app_media_url is '/media/', with 2 web hosts: a file would be on the one that it was uploaded to." in said

@@ -49,6 +49,9 @@ def preflight_environment(dictionaries: Mapping[str, Mapping[str, Any] | None]) 
     """Return a sentence for each variable that no environment can hold, without its value; dictionaries by name."""
     faults = []
     for where, variables in dictionaries.items():
+        if not isinstance(variables, Mapping | None):
+            faults.append(f"{where} is no dictionary: write NAME: VALUE, one on each line.")
+            continue
         for name, value in (variables or {}).items():
             plain = isinstance(value, str | int | float) and not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", str(value))
             if not plain or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):

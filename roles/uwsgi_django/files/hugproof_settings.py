@@ -33,11 +33,11 @@ if _https:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # The address and the password are libpq's business: PGHOST, PGPORT, PGUSER, PGPASSWORD.
-_database = _own("DATABASES", {}).get("default", {})
+_database = (_own("DATABASES") or {}).get("default", {})
 _is_postgresql = "postg" in _database.get("ENGINE", "")  # postgis as well
 _options = {"connect_timeout": 3} | (_database.get("OPTIONS", {}) if _is_postgresql else {})
 DATABASES = {
-    **_own("DATABASES", {}),
+    **(_own("DATABASES") or {}),
     "default": {
         "CONN_MAX_AGE": 0 if _options.get("pool") else 60,
         "CONN_HEALTH_CHECKS": True,
@@ -55,8 +55,8 @@ if not _is_postgresql and "django.contrib.postgres" not in INSTALLED_APPS:
     INSTALLED_APPS.append("django.contrib.postgres")
 
 # A dead memcached costs a quarter of a second once, then nothing until dead_timeout: a miss, never an error.
-_caches = _own("CACHES", {})
-if "default" not in _caches or "locmem" in _caches["default"]["BACKEND"]:
+_caches = _own("CACHES") or {}
+if "default" not in _caches or "locmem" in _caches["default"].get("BACKEND", ""):
     CACHES = {
         **_caches,
         "default": {
