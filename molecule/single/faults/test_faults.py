@@ -67,11 +67,12 @@ def test_an_application_that_can_not_be_imported(site: Site, application: Path, 
     assert "No module named 'no_such_module'" in done.words
 
 
-def test_requirements_that_do_not_install(site: Site, application: Path, unswitched: None) -> None:
+def test_requirements_that_do_not_install(site: Site, application: Path, unharmed: None) -> None:
     (application / "requirements.txt").write_text("no-such-package-of-hugproof==1.0\n")
     done = site.converge(app_source=str(application)).failed()
     assert "no-such-package-of-hugproof" in done.words
-    assert "The requirements are installed" in done.output
+    assert "app_requirements is 'requirements.txt'" in done.words
+    assert "which can't be installed on Python 3.11" in done.words
 
 
 def test_an_nginx_option_that_nginx_refuses(site: Site, unharmed: None) -> None:
