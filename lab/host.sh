@@ -4,6 +4,21 @@
 #   host.sh MACHINE HOSTNAME BRIDGE IMAGE DISK CGROUP
 set -euo pipefail
 
+# CGROUP SECONDS: the kernel tells when the last process of a control group has ended.
+WAIT_UNTIL_EMPTY='
+import select, sys, time
+cgroup, limit = sys.argv[1], time.monotonic() + float(sys.argv[2])
+with open(f"{cgroup}/cgroup.events") as events:
+    told = select.poll()
+    told.register(events, select.POLLPRI)
+    while "populated 1" in events.read():
+        left = limit - time.monotonic()
+        if left <= 0:
+            sys.exit(f"Processes in {cgroup} outlive a kill.")
+        told.poll(left * 1000)
+        events.seek(0)
+'
+
 # A function, so that bash has read all of this file before the host boots.
 main() {
   local machine=$1 hostname=$2 bridge=$3 image=$4 disk=$5 status
@@ -39,12 +54,8 @@ boot() (
 # A SIGKILL to systemd-nspawn leaves the host running: only its cgroup gets hold of all of it.
 clear_cgroup() {
   [[ -d $1 ]] || return 0
-  local tries=1000   # 20 s at most
   echo 1 > "$1/cgroup.kill"
-  while grep -q "populated 1" "$1/cgroup.events"; do
-    ((tries-- > 0)) || { echo "Processes in $1 outlive a kill." >&2; return 1; }
-    sleep 0.02
-  done
+  python3 -c "$WAIT_UNTIL_EMPTY" "$1" 20
   find "$1" -depth -type d -exec rmdir {} \;
 }
 
