@@ -39,6 +39,7 @@ def test_the_example_application() -> None:
         "wsgi_module": "config.wsgi",
         "requirements": "requirements.txt",
         "static_url": "/static/",
+        "session_cookie": "",
         "reads_environment": True,
     }
 
@@ -48,13 +49,15 @@ def test_settings_for_production_are_preferred_to_those_for_development(tmp_path
         tmp_path,
         manage_py=manage("mysite.settings.dev"),
         mysite__settings__dev_py="from .base import *",
-        mysite__settings__base_py="WSGI_APPLICATION = 'mysite.web.application'\nSTATIC_URL = 'files/'",
-        mysite__settings__production_py="DEBUG = False",
+        mysite__settings__base_py="WSGI_APPLICATION = 'mysite.web.application'\nSESSION_COOKIE_NAME = 'mine'",
+        mysite__settings__production_py="from .base import *\nSTATIC_URL = 'files/'",
+        mysite__settings__test_py="NAME = os.environ['PGDATABASE']",
     )
     seen = found.look(tmp_path)
     assert seen["settings_module"] == "mysite.settings.production"
     assert seen["wsgi_module"] == "mysite.web"
     assert seen["static_url"] == "/files/"
+    assert seen["session_cookie"] == "mine"
     assert seen["reads_environment"] is False
 
 
@@ -115,13 +118,19 @@ def test_what_the_project_brings_is_not_added(tmp_path: Path) -> None:
 
 
 def test_a_pyproject_and_the_lock_that_uv_made_of_it(tmp_path: Path) -> None:
-    names = '[project]\nname = "mysite"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["asgiref<3.9"]\n'
-    write(tmp_path, pyproject_toml=names)
+    write(tmp_path, pyproject_toml=PYPROJECT)
     subprocess.run([UV, "lock", "--quiet"], cwd=tmp_path, check=True)
     assert locked(tmp_path, "pyproject.toml") == locked(tmp_path, "uv.lock")
     assert locked(tmp_path, "uv.lock")[0]["asgiref"] == "3.8.1"
 
 
+PYPROJECT = """
+[project]
+name = "mysite"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["Django~=5.2.0", "asgiref<3.9"]
+"""
 POETRY_LOCK = """
 [[package]]
 name = "asgiref"
@@ -129,6 +138,15 @@ version = "3.8.1"
 description = "ASGI specs, helper code, and adapters"
 optional = false
 python-versions = ">=3.8"
+groups = ["main"]
+files = []
+
+[[package]]
+name = "django"
+version = "5.2.9"
+description = "A high-level Python web framework"
+optional = false
+python-versions = ">=3.10"
 groups = ["main"]
 files = []
 
@@ -149,8 +167,7 @@ content-hash = "{digest}"
 
 
 def test_a_lock_that_poetry_made(tmp_path: Path) -> None:
-    names = '[project]\nname = "mysite"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["asgiref<3.9"]\n'
-    write(tmp_path, pyproject_toml=names + "[tool.poetry]\npackage-mode = false\n")
+    write(tmp_path, pyproject_toml=PYPROJECT + "[tool.poetry]\npackage-mode = false\n")
     told = "from poetry.factory import Factory; print(Factory().create_poetry().locker._get_content_hash())"
     command = [UV, "tool", "run", "--quiet", *locks.POETRY[:-1], "python", "-c", told]
     digest = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
@@ -202,6 +219,12 @@ def test_static_files_of_another_host_are_not_ours(tmp_path: Path) -> None:
 def test_requirements_that_conflict(tmp_path: Path) -> None:
     with pytest.raises(locks.UnlockableError, match="django<5 and django>=5"):
         locked(tmp_path, ["Django<5", "Django>=5"])
+
+
+@pytest.mark.parametrize("requirements", [[], ["requests"]])
+def test_requirements_without_django(tmp_path: Path, requirements: list[str]) -> None:
+    with pytest.raises(locks.UnlockableError, match="there is no Django among what they bring"):
+        locked(tmp_path, requirements)
 
 
 def test_where_packages_come_from_is_kept(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ module: locked_requirements
 short_description: Lock what a Django project requires to exact versions
 description:
   - Writes C(destination/NAME-DIGEST.txt), a file of requirements for pip with an exact version of every package. Locks
-    of uv and Poetry are taken as they are; anything else is resolved by uv.
+    of uv and Poetry give their versions; anything else is resolved by uv.
   - The same input is resolved once; later runs find the file.
 options:
   path:
@@ -190,6 +190,8 @@ class Project:
 def lock(project: Project, server: str, driver: str, more: list[str], python: str) -> tuple[str, list[str]]:
     """Return the locked requirements, and what was added for the project. Raises UnlockableError."""
     brought = names(project.locked([], python))
+    if "django" not in brought:
+        raise UnlockableError("there is no Django among what they bring")
     added = [requirement for requirement in more if not names(requirement) & brought]
     added += [server] if not brought & SERVERS else []
     added += [driver] if not brought & DRIVERS else []

@@ -17,9 +17,9 @@ options:
 RETURN = r"""
 _raw:
   description:
-    - For each directory, a dictionary of C(settings_module), C(wsgi_module), C(requirements) and C(static_url), each
-      empty where it was not found, and C(reads_environment), whether the settings look for the names that the role
-      uwsgi_django gives them.
+    - For each directory, a dictionary of C(settings_module), C(wsgi_module), C(requirements), C(static_url) and
+      C(session_cookie), each empty where it was not found, and C(reads_environment), whether the settings take the
+      database from the environment.
   type: list
 """
 
@@ -108,13 +108,20 @@ def reads_environment(file: Path) -> bool:
 
 
 def settings_files(root: Path, module: str) -> list[Path]:
-    """Return the file of a settings module, and the others of its package when that is one of settings only."""
-    file = module_file(root, module)
-    if not file:
-        return []
-    package = module.split(".")
-    alone = file.name != "__init__.py" and "settings" not in package[:-1]
-    return [file] if alone else [file, *sorted(set(file.parent.glob("*.py")) - {file})]
+    """Return the file of a settings module and those of the project that it imports from, itself first."""
+    files: list[Path] = []
+    waiting = [module]
+    while waiting:
+        name = waiting.pop(0)
+        file = module_file(root, name)
+        if file and file not in files:
+            files.append(file)
+            package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+            for node in ast.walk(parsed(file)):
+                if isinstance(node, ast.ImportFrom):
+                    base = package[: len(package) + 1 - node.level] if node.level else []
+                    waiting.append(".".join([*base, *filter(None, [node.module])]))
+    return files
 
 
 def look(root: Path) -> dict[str, Any]:
@@ -133,14 +140,17 @@ def look(root: Path) -> dict[str, Any]:
         "wsgi_module": wsgi,
         "requirements": next((name for name in _requirements(root)), ""),
         "static_url": static if not static or static.startswith("/") else f"/{static}",
-        "reads_environment": any(reads_environment(file) for file in files if file.stem not in DEVELOPMENT),
+        "session_cookie": assigned(files, "SESSION_COOKIE_NAME"),
+        "reads_environment": any(map(reads_environment, files)),
     }
 
 
 def _requirements(root: Path) -> Iterator[str]:
     for name in REQUIREMENTS:
         # A pyproject.toml of tools' settings alone has no dependencies in it.
-        if (root / name).is_file() and (name != "pyproject.toml" or "dependencies" in (root / name).read_text()):
+        if (root / name).is_file() and (
+            name != "pyproject.toml" or "dependencies" in (root / name).read_text(errors="replace")
+        ):
             yield name
 
 
