@@ -81,11 +81,14 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
         ({"site_memory_mb": -512}, "site_memory_mb is '-512': write a whole number, 1 or more."),
         ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
         ({"app_smoke_paths": "/"}, "app_smoke_paths is '/': write a list."),
+        ({"app_hooks": "hooks/"}, "app_hooks is 'hooks/': write a dictionary, NAME: VALUE"),
         (
             {"app_hooks": {"before_lunch": "README.md"}},
             "app_hooks has 'before_lunch: README.md': write one of before_build,",
         ),
         ({"app_hooks": {"before_build": "no/such.yml"}}, "and the path of a file of Ansible tasks."),
+        ({"app_deploy_key": "~/.ssh/deploy"}, "app_deploy_key is no private key: write the key itself"),
+        ({"app_wsgi_module": "config.wsgi:application"}, "Leave out what stands for the callable at its end."),
         ({"base_administrators": [{"name": "anna", "key": "not a key"}]}, "the key of 'anna' is no public ssh key"),
         ({"base_administrators": [{"name": "anna"}]}, "the key of 'anna' is no public ssh key"),
         ({"base_administrators": [{"name": "Anna B", "key": "x"}]}, "base_administrators has the name 'Anna B'"),
@@ -200,17 +203,15 @@ def write_project(directory: Path, **changed: str) -> str:
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("manage.py", "There is no manage.py in {source} (app_source)."),
+        ("manage.py", "There is no manage.py in {source} (app_source), nor only one below it"),
         ("requirements.txt", "There are no requirements in {source}: write app_requirements, the path of a file there"),
         ("mysite/wsgi.py", "app_wsgi_module is 'mysite.wsgi': there is no such module in {source}."),
-        ("mysite/settings.py", "The settings in {source} have no WSGI_APPLICATION: write app_wsgi_module."),
+        ("mysite/settings.py", "app_settings_module is 'mysite.settings': there is no such module in {source}."),
     ],
 )
 def test_an_application_that_lacks_a_part(refused: Refusal, tmp_path: Path, missing: str, message: str) -> None:
     source = write_project(tmp_path / "source")
     (Path(source) / missing).unlink()
-    if missing == "mysite/settings.py":
-        (Path(source) / "mysite/wsgi.py").unlink()
     assert message.format(source=source) in refused(app_source=source)
 
 
@@ -237,6 +238,17 @@ def test_a_repository_that_git_can_not_get(refused: Refusal, tmp_path: Path) -> 
     assert f"app_source is 'file://{tmp_path}/nowhere.git', app_version 'HEAD': git on the machine that runs" in said
     assert "A private repository wants app_deploy_key" in said
     assert "UNREACHABLE" not in said
+
+
+def test_a_version_that_the_repository_has_not(refused: Refusal, tmp_path: Path) -> None:
+    source = write_project(tmp_path / "source")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=First"]):
+        subprocess.run(["git", "-C", source, "-c", "user.name=Ida", "-c", "user.email=ida@example.org", *command],
+                       check=True)  # fmt: skip
+    said = refused(app_source=f"file://{source}/.git", app_version="v9")
+    assert "app_version 'v9'" in said
+    assert "app_version has to be a branch, a tag or a whole commit of it." in said
+    assert "app_deploy_key" not in said
 
 
 def test_a_token_in_the_repositorys_address_is_not_told(refused: Refusal) -> None:

@@ -35,6 +35,7 @@ def manage(settings: str) -> str:
 
 def test_the_example_application() -> None:
     assert found.look(PROJECT / "app") == {
+        "directory": "",
         "settings_module": "config.settings",
         "wsgi_module": "config.wsgi",
         "requirements": "requirements.txt",
@@ -70,6 +71,26 @@ def test_settings_whose_name_manage_py_makes_up(tmp_path: Path) -> None:
     )
     seen = found.look(tmp_path)
     assert (seen["settings_module"], seen["wsgi_module"]) == ("mysite.settings", "mysite.wsgi")
+
+
+def test_a_project_below_the_source(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        requirements_txt="Django",
+        web__backend__manage_py=manage("mysite.settings"),
+        web__backend__mysite__settings_py="STATIC_URL: str = 'files/'",
+        web__backend__mysite__wsgi_py="",
+        web__backend__mysite__other_py="SESSION_COOKIE_NAME = 'mine'",
+    )
+    seen = found.look(tmp_path)
+    assert (seen["directory"], seen["settings_module"]) == ("web/backend", "mysite.settings")
+    assert (seen["wsgi_module"], seen["requirements"]) == ("mysite.wsgi", "requirements.txt")
+    assert (seen["static_url"], seen["session_cookie"]) == ("/files/", "")
+    assert found.look(tmp_path, "web/backend", "mysite.other")["session_cookie"] == "mine"
+
+    write(tmp_path, web__backend__requirements__prod_txt="Django", other__manage_py="")
+    assert found.look(tmp_path)["directory"] == ""
+    assert found.look(tmp_path, "web/backend")["requirements"] == "web/backend/requirements/prod.txt"
 
 
 def test_files_that_are_no_python_and_a_directory_that_is_not_there(tmp_path: Path) -> None:

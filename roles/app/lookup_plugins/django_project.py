@@ -9,21 +9,29 @@ description:
   - Reads manage.py, the settings and the files of requirements of projects. Nothing of a project is run.
 options:
   _terms:
-    description: Directories with a manage.py.
+    description: Directories of source code.
     type: list
     elements: str
+  directory:
+    description: Where manage.py is below each; looked for by default, at the top and two levels below.
+    type: str
+  settings_module:
+    description: The settings to read; those that the project names by default.
+    type: str
 """
 
 RETURN = r"""
 _raw:
   description:
-    - For each directory, a dictionary of C(settings_module), C(wsgi_module), C(requirements), C(static_url) and
-      C(session_cookie), each empty where it was not found, and C(reads_environment), whether the settings take the
-      database from the environment.
+    - For each directory, a dictionary of C(directory), C(settings_module), C(wsgi_module), C(requirements),
+      C(static_url) and C(session_cookie), each empty where it was not found, and C(reads_environment), whether the
+      settings take the database from the environment. C(directory) is empty as well where manage.py is at the top, or
+      in several places.
   type: list
 """
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,17 +56,33 @@ ENVIRONMENT = {"DATABASE_URL", "PGDATABASE", "PGHOST"}
 CALLS = {"env.db", "env.db_url", "dj_database_url.config"}
 
 
-def parsed(file: Path) -> ast.Module:
-    """Parse a file of Python; one that can't be read or parsed has nothing in it."""
+def project_directory(root: Path) -> str:
+    """Return where the only manage.py below the top is, relative to it; empty for the top, none and several."""
+    places = [file.parent.relative_to(root) for depth in ("", "*/", "*/*/") for file in root.glob(f"{depth}manage.py")]
+    places = [place for place in places if not any(part.startswith(".") for part in place.parts)]
+    return str(places[0]) if len(places) == 1 and places[0].parts else ""
+
+
+def parsed(file: Path) -> list[ast.AST]:
+    """Return the nodes of a file of Python, the module first; one that can't be read has none."""
     try:
-        return ast.parse(file.read_bytes())
+        status = file.stat()
+    except OSError:
+        return [ast.Module([], [])]
+    return _parsed(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _parsed(file: Path, _changed: int, _size: int) -> list[ast.AST]:
+    try:
+        return list(ast.walk(ast.parse(file.read_bytes())))
     except (OSError, SyntaxError, ValueError):
-        return ast.Module([], [])
+        return [ast.Module([], [])]
 
 
 def named_settings(file: Path) -> str:
     """Return the settings module that a manage.py falls back to, by os.environ.setdefault; empty when it has none."""
-    for node in ast.walk(parsed(file)):
+    for node in parsed(file):
         if isinstance(node, ast.Call):
             words = [item.value for item in node.args if isinstance(item, ast.Constant)]
             if words[:1] == ["DJANGO_SETTINGS_MODULE"] and len(words) > 1 and isinstance(words[1], str):
@@ -91,17 +115,18 @@ def for_a_server(root: Path, module: str) -> str:
 def assigned(files: list[Path], name: str) -> str:
     """Return the text that a setting is assigned in the first of the files that does; empty when none does."""
     for file in files:
-        for node in parsed(file).body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
-                if name in targets and isinstance(node.value.value, str):
+        for node in parsed(file)[0].body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+                if name in names and isinstance(node.value.value, str):
                     return node.value.value
     return ""
 
 
 def reads_environment(file: Path) -> bool:
     """Whether a file of settings looks for the database in the environment."""
-    nodes = list(ast.walk(parsed(file)))
+    nodes = parsed(file)
     words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     calls = {ast.unparse(node.func).lower() for node in nodes if isinstance(node, ast.Call)}
     return bool(words & ENVIRONMENT or calls & CALLS)
@@ -117,16 +142,18 @@ def settings_files(root: Path, module: str) -> list[Path]:
         if file and file not in files:
             files.append(file)
             package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-            for node in ast.walk(parsed(file)):
+            for node in parsed(file):
                 if isinstance(node, ast.ImportFrom):
                     base = package[: len(package) + 1 - node.level] if node.level else []
                     waiting.append(".".join([*base, *filter(None, [node.module])]))
     return files
 
 
-def look(root: Path) -> dict[str, Any]:
+def look(top: Path, directory: str | None = None, settings_module: str | None = None) -> dict[str, Any]:
     """Return what a project's files tell; see RETURN."""
-    settings = for_a_server(root, named_settings(root / "manage.py") or usual_settings(root))
+    place = project_directory(top) if directory is None else directory
+    root = top / place
+    settings = settings_module or for_a_server(root, named_settings(root / "manage.py") or usual_settings(root))
     files = settings_files(root, settings) if settings else []
     wsgi = assigned(files, "WSGI_APPLICATION").rpartition(".")[0]
     if not wsgi and settings:
@@ -136,22 +163,21 @@ def look(root: Path) -> dict[str, Any]:
     if "//" in static:  # on another host, which is asked for them
         static = ""
     return {
+        "directory": place,
         "settings_module": settings,
         "wsgi_module": wsgi,
-        "requirements": next((name for name in _requirements(root)), ""),
+        "requirements": next(_requirements(top, root), ""),
         "static_url": static if not static or static.startswith("/") else f"/{static}",
         "session_cookie": assigned(files, "SESSION_COOKIE_NAME"),
         "reads_environment": any(map(reads_environment, files)),
     }
 
 
-def _requirements(root: Path) -> Iterator[str]:
-    for name in REQUIREMENTS:
+def _requirements(top: Path, root: Path) -> Iterator[str]:
+    for file in (place / name for place in (root, top) for name in REQUIREMENTS):
         # A pyproject.toml of tools' settings alone has no dependencies in it.
-        if (root / name).is_file() and (
-            name != "pyproject.toml" or "dependencies" in (root / name).read_text(errors="replace")
-        ):
-            yield name
+        if file.is_file() and (file.name != "pyproject.toml" or "dependencies" in file.read_text(errors="replace")):
+            yield str(file.relative_to(top))
 
 
 class LookupModule(LookupBase):
@@ -159,4 +185,4 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[dict[str, Any]]:  # noqa: ANN401
         """Return what each directory's project says of itself."""
-        return [look(Path(term)) for term in terms]
+        return [look(Path(term), kwargs.get("directory"), kwargs.get("settings_module")) for term in terms]

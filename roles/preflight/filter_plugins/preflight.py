@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,29 @@ def preflight_faults(variables: Mapping[str, Any], roles: str) -> list[str]:
         if name not in options:
             if name.startswith(prefixes) and (meant := difflib.get_close_matches(name, options, 1, ALIKE)):
                 faults.append(f"There is no variable {name}: write {meant[0]}, or give it another name.")
-        elif options[name].get("type") == "int":
-            least = 0 if name in MAY_BE_ZERO else 1
-            if not re.fullmatch(r"[0-9]+", text := str(variables[name]).strip()) or int(text) < least:
-                faults.append(f"{name} is '{text}': write a whole number, {least} or more.")
+        elif wanted := _wanted(name, options[name].get("type"), variables[name]):
+            value = "of another kind" if options[name].get("no_log") else f"'{str(variables[name] or '').strip()}'"
+            faults.append(f"{name} is {value}: write {wanted}.")
     return faults + _people(variables.get("base_administrators") or [])
+
+
+def _wanted(name: str, kind: str | None, value: object) -> str:
+    """Return what to write for a value that its kind can't have; empty when it can. A dictionary may have no lines."""
+    if kind == "int":
+        least = 0 if name in MAY_BE_ZERO else 1
+        fits = re.fullmatch(r"[0-9]+", str(value).strip()) and int(str(value)) >= least
+        return "" if fits else f"a whole number, {least} or more"
+    if kind == "list":
+        return "" if isinstance(value, Sequence) and not isinstance(value, str) else "a list"
+    if kind == "dict":
+        return "" if isinstance(value, Mapping | None) else "a dictionary, NAME: VALUE, one on each line"
+    return "something, or leave the line out" if value is None else ""
+
+
+def preflight_module(name: str, directory: str) -> bool:
+    """Whether a directory has a file for a Python module."""
+    path = Path(directory, *name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def preflight_environment(dictionaries: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
@@ -96,4 +114,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name, as Ansible asks for them."""
-        return {"preflight_faults": preflight_faults, "preflight_environment": preflight_environment}
+        return {
+            "preflight_faults": preflight_faults,
+            "preflight_environment": preflight_environment,
+            "preflight_module": preflight_module,
+        }

@@ -201,7 +201,7 @@ class Service:
         if not processes or 0 in processes:
             return f"{processes.count(0)} of {len(processes)} workers have not loaded the application"
         source = self.release.resolve() / "source"
-        if strangers := [pid for pid in processes if Path(f"/proc/{pid}/cwd").readlink() != source]:
+        if strangers := [pid for pid in processes if not Path(f"/proc/{pid}/cwd").readlink().is_relative_to(source)]:
             return f"{len(strangers)} of {len(processes)} workers run another release"
         return self._answer_trouble()
 

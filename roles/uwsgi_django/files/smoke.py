@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path.cwd()))
 host, scheme, *paths = sys.argv[1:]
 # What the release's own uWSGI loads; the choices of today may be another release's.
 configuration = configparser.RawConfigParser(strict=False)
-configuration.read("../uwsgi.ini")
+configuration.read(directory / "uwsgi.ini" for directory in Path.cwd().parents)
 application = importlib.import_module(configuration["uwsgi"]["module"]).application
 from django.conf import settings  # noqa: E402 - the module above has set Django up
 
