@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +23,31 @@ ALIKE = 0.85
 KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/]+=*( .*)?")
 
 
-def preflight_faults(variables: Mapping[str, Any], roles: str) -> list[str]:
+def preflight_known(names: Iterable[str], roles: str) -> list[str]:
+    """Return which of some variables' names are the roles' own; `roles` is their directory."""
+    return sorted(set(names) & set(_options(Path(roles))))
+
+
+def preflight_faults(names: Iterable[str], values: Mapping[str, Any], roles: str) -> list[str]:
     """Return a sentence for each of a host's variables that is misspelt or can't be meant, and what to write.
 
-    `variables` are all that the inventory and the command line set; `roles` is the directory of the roles, whose
-    meta/argument_specs.yml say what there is. Raises AnsibleFilterError when there are none.
+    `names` are all that the inventory and the command line set, `values` those of the roles' own; `roles` is the
+    directory of the roles, whose meta/argument_specs.yml say what there is. Raises AnsibleFilterError when there are
+    none.
     """
     options = _options(Path(roles))
     if not options:
         raise AnsibleFilterError(f"No role in {roles} has a meta/argument_specs.yml.")
     prefixes = tuple(f"{name}_" for name in {path.parents[1].name for path in _specs(Path(roles))})
     faults = []
-    for name in sorted(map(str, variables)):
+    for name in sorted(map(str, names)):
         if name not in options:
             if name.startswith(prefixes) and (meant := difflib.get_close_matches(name, options, 1, ALIKE)):
                 faults.append(f"There is no variable {name}: write {meant[0]}, or give it another name.")
-        elif wanted := _wanted(name, options[name].get("type"), variables[name]):
-            value = "of another kind" if options[name].get("no_log") else f"'{str(variables[name] or '').strip()}'"
+        elif wanted := _wanted(name, options[name].get("type"), values[name]):
+            value = "of another kind" if options[name].get("no_log") else f"'{str(values[name] or '').strip()}'"
             faults.append(f"{name} is {value}: write {wanted}.")
-    return faults + _people(variables.get("base_administrators") or [])
+    return faults + _people(values.get("base_administrators") or [])
 
 
 def _wanted(name: str, kind: str | None, value: object) -> str:
@@ -116,6 +122,7 @@ class FilterModule:
         """Return the filters by name, as Ansible asks for them."""
         return {
             "preflight_faults": preflight_faults,
+            "preflight_known": preflight_known,
             "preflight_environment": preflight_environment,
             "preflight_module": preflight_module,
         }

@@ -60,6 +60,43 @@ class Releases:
         marks = {mark.parent: mark.stat().st_mtime for mark in self.home.glob("releases/*/.complete-python*")}
         return sorted(marks, key=lambda release: marks[release], reverse=True)
 
+    def add(self, name: str, wanted: dict[str, Any]) -> bool:
+        """Lay out a release, with nothing left of a build that was cut short; whether its environment is whole.
+
+        `wanted` says `archive`, with the source, which is removed; `user`, of the application; `media`, a directory for
+        it to write to; `environment`, the virtual one; and `files` of configuration, their contents by name.
+        """
+        release, user, environment = self.home / "releases" / name, wanted["user"], Path(wanted["environment"])
+        if release.exists():
+            shutil.rmtree(release)
+        for directory in (self.home, release.parent, release, release / "source"):
+            _directory(directory, "root")
+        for directory in (
+            release / "static",
+            self.home / "venvs",
+            self.home / "static",
+            Path("/var/cache/hugproof/pip"),
+        ):
+            _directory(directory, user)
+        if not Path(wanted["media"]).exists():
+            _directory(Path(wanted["media"]), user, 0o750)
+        unpack = [
+            "tar",
+            "--extract",
+            "--gzip",
+            "--no-same-owner",
+            f"--file={wanted['archive']}",
+            f"--directory={release}",
+        ]
+        subprocess.run(unpack, check=True)
+        Path(wanted["archive"]).unlink()
+        for file, text in wanted["files"].items():
+            (release / file).touch(0o640)
+            shutil.chown(release / file, "root", user)
+            (release / file).write_text(text)
+        (release / "venv").symlink_to(environment)
+        return (environment / ".complete").exists()
+
     def switch(self, name: str, by: str) -> None:
         """Make a release the current one, and remember which to go back to. Raises SystemExit if it is not whole."""
         release = self.home / "releases" / name
@@ -279,6 +316,12 @@ class Service:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or "0"
 
 
+def _directory(path: Path, owner: str, mode: int = 0o755) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(mode)
+    shutil.chown(path, owner, owner)
+
+
 def forgive(unit: str) -> None:
     """Forget how often a unit has ended by itself: another release starts with a clean slate."""
     subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
@@ -306,6 +349,7 @@ def _parser() -> argparse.ArgumentParser:
     add("list", "Show the releases on this host, the one that ran last first.")
     add("lock", "Keep other runs from releasing.", "run").add_argument("--instead-of", default="")
     add("unlock", "Remove what was not built to the end, and let other runs release again.", "run")
+    add("add", "Lay out a release, from a description in JSON; say whether its environment is installed.", "release")
     add("switch", "Make a release the current one; the service goes on as it is.", "release", "by")
     add("find", "Print the full name of a release, by its beginning or 'previous'; whether a switch is undone.",
         "release")  # fmt: skip
@@ -345,6 +389,10 @@ def main() -> None:
             forgive(unit)
             print(unit)
 
+    def lay_out() -> None:
+        if releases.add(arguments.release, json.load(sys.stdin)):
+            print("installed")
+
     def find() -> None:
         print(releases.find(arguments.release))
         if arguments.release == "previous" and releases.link("switching"):
@@ -364,6 +412,7 @@ def main() -> None:
 
     calls: dict[str, Callable[[], object]] = {
         "unlock": unlock,
+        "add": lay_out,
         "list": lambda: print(*releases.table(), sep="\n"),
         "switch": switch,
         "find": find,
