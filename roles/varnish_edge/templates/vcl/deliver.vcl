@@ -17,6 +17,7 @@ sub vcl_deliver {
     call edge_cache_status;
     unset resp.http.Via;
     unset resp.http.X-Varnish;
+    unset resp.http.X-Edge-Era;
 }
 
 # Rounded down: a copy served past its TTL never reads 0.
