@@ -120,6 +120,39 @@ def test_a_pool_that_can_not_be_meant(refused: Refusal, drained: object) -> None
     )
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"paths": ["/"], "everything": True}, {"everything": "all"}, {"paths": ["profile/7/"]}, {"hard": True}],
+    ids=json.dumps,
+)
+def test_a_purge_that_can_not_be_meant(refused: Refusal, choices: dict[str, object]) -> None:
+    assert """'{"paths": ["/", "/profile/7/"]}', or else -e everything=true""" in refused("purge", **choices)
+
+
+def test_a_maintenance_that_can_not_be_meant(refused: Refusal) -> None:
+    assert "state is 'of': write -e state=on or -e state=off." in refused("maintenance", state="of")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "there is no file {page}."),
+        (b"", "{page} has 0 bytes: write some HTML, of at most 1048576 bytes."),
+        (b"x" * 1048577, "{page} has 1048577 bytes:"),
+        (b"{% load static %}<p>Closed", "{page} is a template, with {{% load static %}} in it,"),
+        (b"Geschlo\xdfen", "{page} is no text in UTF-8."),
+    ],
+    ids=["missing", "empty", "too large", "a template", "another encoding"],
+)
+def test_an_error_page_that_can_not_be_served(
+    refused: Refusal, tmp_path_factory: pytest.TempPathFactory, content: bytes | None, told: str
+) -> None:
+    page = tmp_path_factory.mktemp("page") / "closed.html"
+    if content is not None:
+        page.write_bytes(content)
+    assert f"app_error_page is '{page}': {told.format(page=page)}" in refused(app_error_page=str(page))
+
+
 @pytest.mark.parametrize(("rung", "group"), [("runserver", "web"), ("uwsgi", "db"), ("balanced", "edge")])
 def test_a_rung_that_lacks_a_group(refused: Refusal, rung: str, group: str) -> None:
     said = refused(rung, groups={group: {}})
@@ -141,7 +174,14 @@ def test_no_inventory_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "group"),
-    [("deploy", "web"), ("rollback", "web"), ("restart", "web"), ("manage", "web"), ("purge", "edge")],
+    [
+        ("deploy", "web"),
+        ("rollback", "web"),
+        ("restart", "web"),
+        ("manage", "web"),
+        ("purge", "edge"),
+        ("maintenance", "edge"),
+    ],
 )
 def test_a_playbook_for_a_group_without_hosts(refused: Refusal, name: str, group: str, tmp_path: Path) -> None:
     """Ansible itself would skip every play and succeed."""

@@ -8,7 +8,7 @@ import pytest
 from testinfra.host import Host
 
 from support.cluster import DOMAIN, Cluster
-from support.web import Browser
+from support.web import Browser, stylesheet
 
 testinfra_hosts = ["edge"]
 
@@ -106,6 +106,21 @@ def test_root_purges_a_page_and_visitors_get_a_fresh_one(host: Host, cluster: Cl
     assert "X-Purged: 1" in said
     again = visitor.get(address)
     assert (again.status, again.cache["fwd"]) == (200, "stale")
+
+
+def test_root_purges_everything_and_a_reload_does_not_undo_it(host: Host, cluster: Cluster) -> None:
+    visitor = Browser(cluster.addresses[host.backend.host], 443, cluster.authority)
+    address = f"{stylesheet(visitor.get('/'))}?unseen={secrets.token_hex(8)}"
+    assert visitor.get(address).status == 200
+    assert visitor.get(address).is_hit
+    said = host.check_output(
+        f"curl --silent --include -X PURGE -H 'X-Purge: everything' --unix-socket {PURGE} http://x/"
+    )
+    assert "X-Purged: everything" in said
+    host.check_output("systemctl reload varnish")
+    again = visitor.get(address)
+    assert (again.status, again.cache["fwd"]) == (200, "stale")
+    assert visitor.get(address).is_hit
 
 
 def test_a_purge_from_outside_is_refused(host: Host, cluster: Cluster) -> None:

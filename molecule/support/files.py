@@ -9,7 +9,7 @@ from testinfra.host import Host
 from support.cluster import APPLICATION
 
 # Everything below these; nothing but the roles and their packages writes there.
-MANAGED = f"/etc /usr/local /srv/{APPLICATION}"
+MANAGED = f"/etc /usr/local /var/lib/hugproof /srv/{APPLICATION}"
 # Written by programs at run time, in /etc for historical reasons, or by Python when it compiles.
 CHANGING = re.compile(r"/etc/(resolv\.conf|mtab|ld\.so\.cache|.*-|\.pwd\.lock|machine-id)|.*/__pycache__/.*")
 

@@ -12,7 +12,7 @@ from support.cluster import APPLICATION, Cluster, copy_application, uwsgi_stats
 from support.playbook import Run, run, run_until, run_watched
 from support.traffic import Visitors, visitors
 from support.wait import eventually
-from support.web import Browser
+from support.web import Browser, stylesheet
 
 STEPS = ["before_build", "before_migrate", "after_migrate", "before_switch", "after_switch", "after_release"]
 DEPLOY, ROLLBACK = "playbooks/deploy.yml", "playbooks/rollback.yml"
@@ -261,10 +261,16 @@ def test_the_lock_of_another_machines_run_is_taken_over_when_asked(cluster: Clus
     assert not any(host.file("/run/hugproof-release.lock").exists for host in web)
 
 
-def test_a_page_is_purged_on_the_edge(cluster: Cluster, visitor: Browser) -> None:
+def test_a_page_is_purged_on_the_edge_or_everything(cluster: Cluster, visitor: Browser) -> None:
     eventually(lambda: visitor.get("/").is_hit)
     run("playbooks/purge.yml", cluster.inventory, paths=["/"]).succeeded()
     assert visitor.get("/").cache["fwd"] == "stale"
+    kept = stylesheet(visitor.get("/"))
+    eventually(lambda: visitor.get(kept).is_hit)
+    run("playbooks/purge.yml", cluster.inventory, everything="true").succeeded()
+    assert visitor.get(kept).cache["fwd"] == "stale"
+    run("playbooks/purge.yml", cluster.inventory, everything=True, hard=True).succeeded()
+    assert visitor.get(kept).cache["fwd"] == "uri-miss"
     refused = run("playbooks/purge.yml", cluster.inventory, paths="/").failed()
     assert 'paths is "/": write a list of paths' in refused.words
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from support.cluster import APPLICATION, copy_application
-from support.playbook import run_until
+from support.playbook import run, run_until
 from support.site import Site
 from support.wait import eventually
+from support.web import Answer, Browser, stylesheet
 
 # Each is printed when a file has been replaced and the service has not been told yet.
 POINTS = (
@@ -21,6 +22,7 @@ POINTS = (
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ida@example.org"
+ERROR_PAGE = "<!doctype html><title>Closed</title><p>Our dogs ate the cables.</p>"
 IDAS_SUDO = "sudo -u ida sudo -n true"
 
 
@@ -29,6 +31,7 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """A change for each part of the site, a new release among them."""
     source = copy_application(tmp_path_factory.mktemp("release"))
     (source / "RELEASE").write_text("the next one\n")
+    (source / "503.html").write_text(ERROR_PAGE)
     return {
         "base_administrators": [{"name": "ida", "key": KEY}],
         "base_firewall_rules": ["tcp dport 2022 accept"],
@@ -36,6 +39,7 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "memcached_max_connections": 2048,
         "app_source": str(source),
         "app_environment": {"LANGUAGE_CODE": "en-gb"},
+        "app_error_page": "503.html",
         "varnish_edge_ttl": "7s",
         "nginx_lb_server_options": ["add_header X-Probe changed always;"],
     }
@@ -63,12 +67,40 @@ def test_the_next_run_completes_all_of_it(site: Site, changes: dict[str, object]
     assert site.browser().get("/").headers["X-Probe"] == "changed"
 
 
-def test_nothing_is_left_to_do_afterwards(site: Site, changes: dict[str, object]) -> None:
-    assert site.converge(**changes).succeeded().changed["site1"] == 0
+def test_nothing_is_left_to_do_afterwards_nor_during_maintenance(site: Site, changes: dict[str, object]) -> None:
+    """Visitors get the project's own page until it is over, and then the copies of before."""
+    visitor = site.browser()
+    kept = cached(visitor)
+    run("playbooks/maintenance.yml", site.cluster.inventory, state="on").succeeded()
+    assert closed(visitor.get(kept))
+    assert closed(visitor.post("/login/", {"username": "a", "password": "b"}))
+    again = site.converge(**changes).succeeded()
+    assert again.changed["site1"] == 0
+    assert "playbooks/maintenance.yml -e state=off" in again.words
+    assert closed(visitor.get("/-/ready/"))
+    run("playbooks/maintenance.yml", site.cluster.inventory, state="off").succeeded()
+    assert visitor.get(kept).is_hit
+
+
+def cached(visitor: Browser) -> str:
+    """The path of a file that the cache has, for a long time."""
+    path = stylesheet(visitor.get("/"))
+    eventually(lambda: visitor.get(path).is_hit)
+    return path
+
+
+def closed(answer: Answer) -> bool:
+    """Whether an answer is the one of maintenance."""
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.cache == {"detail": "front"}
+    return (answer.status, answer.text) == (503, ERROR_PAGE)
 
 
 def test_the_way_back_is_a_run_as_well(site: Site) -> None:
-    site.converge().succeeded()
+    kept = cached(site.browser())
+    site.converge(app_purge_after_release=True).succeeded()
+    assert site.browser().get(kept).cache["fwd"] == "stale"
     assert site.host.run(IDAS_SUDO).rc != 0
     assert "X-Probe" not in site.browser().get("/").headers
     assert site.converge().succeeded().changed["site1"] == 0

@@ -20,6 +20,7 @@ MAY_BE_ZERO = {
 }
 # How alike two names are that are taken for one with a typing error in it; 1 is the same.
 ALIKE = 0.85
+LARGEST_PAGE = 1024 * 1024
 KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/]+=*( .*)?")
 
 
@@ -86,6 +87,23 @@ def preflight_environment(dictionaries: Mapping[str, Mapping[str, Any] | None]) 
     return faults
 
 
+def preflight_page(path: str) -> str:
+    """Return what keeps a file from being served as a page without the application; empty when nothing does."""
+    file = Path(path)
+    if not file.is_file():
+        return f"there is no file {path}."
+    content = file.read_bytes()
+    if not 0 < len(content) <= LARGEST_PAGE:
+        return f"{path} has {len(content)} bytes: write some HTML, of at most {LARGEST_PAGE} bytes."
+    try:
+        template = re.search(r"{%.*?%}|{{.*?}}|{#.*?#}", content.decode())
+    except UnicodeDecodeError:
+        return f"{path} is no text in UTF-8."
+    if template:
+        return f"{path} is a template, with {template[0]} in it, and nobody fills it in: write plain HTML."
+    return ""
+
+
 def _specs(roles: Path) -> list[Path]:
     return sorted(roles.glob("*/meta/argument_specs.yml"))
 
@@ -125,4 +143,5 @@ class FilterModule:
             "preflight_known": preflight_known,
             "preflight_environment": preflight_environment,
             "preflight_module": preflight_module,
+            "preflight_page": preflight_page,
         }

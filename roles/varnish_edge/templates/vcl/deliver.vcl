@@ -17,6 +17,7 @@ sub vcl_deliver {
     call edge_cache_status;
     unset resp.http.Via;
     unset resp.http.X-Varnish;
+    unset resp.http.X-Edge-Era;
 }
 
 # Rounded down: a copy served past its TTL never reads 0.
@@ -57,6 +58,9 @@ sub vcl_synth {
     if (resp.status == 503) {
         set resp.reason = "Service Unavailable";
         set resp.http.Retry-After = "5";
+        # nginx answers this with the site's own page, and would take our Cache-Control besides its own.
+        set resp.http.X-Accel-Redirect = "@unavailable";
+        unset resp.http.Cache-Control;
         set resp.body = "The site cannot answer just now. Please try again in a moment." + {"
 "};
         return (deliver);

@@ -6,6 +6,7 @@ sub edge_choose_grace {
     call edge_recently_failed;
     if (req.http.X-Edge-Last-Resort) {
         set req.grace = 3650d;                  # whatever is left is better than an error
+        set req.ttl = 3650d;
     } else if (req.http.X-Edge-Refresh) {
         set req.grace = 0s;
     } else {
@@ -14,8 +15,11 @@ sub edge_choose_grace {
 }
 
 sub vcl_hit {
-    if (obj.ttl <= 0s && obj.keep == 0s && !req.http.X-Edge-Refresh && !req.http.X-Edge-Last-Resort) {
+    call edge_purge_page_of_earlier_era;
+    if (obj.keep == 0s && !req.http.X-Edge-Refresh && !req.http.X-Edge-Last-Resort) {
         set req.http.X-Edge-Refresh = "1";      # purged: a fresh copy first, this one only if there is none
+        # Rounded, its TTL may last some milliseconds more; from here on this request takes nothing of its age.
+        set req.ttl = (obj.age - (now - req.time)) * 0.999;
         return (restart);
     }
     if (req.http.X-Edge-Forward) {              # asked for in this very request, and failed

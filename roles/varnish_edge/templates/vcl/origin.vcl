@@ -2,6 +2,7 @@
 
 sub vcl_backend_fetch {
     call edge_no_refresh_if_just_failed;
+    call edge_remember_era;
     unset bereq.http.X-Edge-Name;
     unset bereq.http.X-Edge-Forward;
     unset bereq.http.X-Edge-Outcome;
@@ -10,6 +11,7 @@ sub vcl_backend_fetch {
     unset bereq.http.X-Edge-As-Sent;
     unset bereq.http.X-Edge-Refresh;
     unset bereq.http.X-Edge-Last-Resort;
+    unset bereq.http.X-Edge-Purged;
     # A connection kept open may be closing under a reload of nginx just as a POST goes out on it, and a POST
     # is not sent twice. A new one over a UNIX socket costs microseconds.
     set bereq.http.Connection = "close";
@@ -21,6 +23,7 @@ sub vcl_backend_response {
             call edge_remember_failure;
             return (abandon);
         }
+        call edge_stamp_era;
         call edge_lifetime;
         if (beresp.http.Cache-Control ~ "(?i)(must|proxy)-revalidate") {
             set beresp.grace = 0s;              # the application refuses to be served stale
