@@ -35,7 +35,7 @@ shell: venv ## A Python shell of the application, or another command of manage.p
 	@python tools/remote.py -i $(INVENTORY) shell 'web[0]' -- $(or $(ARGS),shell)
 
 logs: venv ## Follow the logs of all hosts, or of GROUP, until Ctrl-C; ARGS are journalctl's
-	@python tools/remote.py -i $(INVENTORY) logs $(or $(GROUP),all) -- $(ARGS)
+	@python tools/remote.py -i $(INVENTORY) logs '$(or $(GROUP),all)' -- $(ARGS)
 
 ladder: more = nghttp2-client
 ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,$(INVENTORY))

@@ -21,7 +21,7 @@ LOGIN = {
     "key": "ansible_ssh_private_key_file | default('')",
     "options": (
         "[ansible_ssh_args | default(lookup('ansible.builtin.config', 'ssh_args', plugin_type='connection',"
-        " plugin_name='ansible.builtin.ssh')), ansible_ssh_common_args | default(''),"
+        " plugin_name='ssh')), ansible_ssh_common_args | default(''),"
         " ansible_ssh_extra_args | default('')] | join(' ')"
     ),
 }
@@ -29,6 +29,7 @@ LOGIN = {
 # connection, however that ends, and then it does.
 FOLLOW = r"""
 for releases in /srv/*/releases; do
+    [ -d "$releases" ] || continue
     name=$(basename "${releases%/releases}")
     set -- "--unit=$name" "--unit=$name-direct" "$@"
 done
@@ -52,8 +53,10 @@ def logins(inventory: str, pattern: str) -> dict[str, list[str]]:
     plain = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=plain, check=False)
     found = dict(re.findall(r"^(\S+) \| SUCCESS => (\{.*\})$", done.stdout, re.MULTILINE))
-    if done.returncode or not found:
-        sys.exit(f"No host of {inventory} is '{pattern}'.\n{(done.stderr or done.stdout).strip()}")
+    if done.returncode:
+        sys.exit(f"Ansible does not know how to reach '{pattern}' of {inventory}:\n{done.stdout}{done.stderr}")
+    if not found:
+        sys.exit(f"No host of {inventory} is '{pattern}'.")
     return {name: ssh(json.loads(found[name])["msg"]) for name in sorted(found)}
 
 
