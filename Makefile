@@ -31,7 +31,7 @@ url: venv ## Print where the site answers
 manage: venv ## Run manage.py with ARGS on the first web host
 	@ansible-playbook -i $(INVENTORY) playbooks/manage.yml
 
-shell: venv ## A Python shell of the application, or another command of manage.py that asks: ARGS=dbshell
+shell: venv ## A Python shell of the application, or another command of manage.py that asks: ARGS=createsuperuser
 	@python tools/remote.py -i $(INVENTORY) shell 'web[0]' -- $(or $(ARGS),shell)
 
 logs: venv ## Follow the logs of all hosts, or of GROUP, until Ctrl-C; ARGS are journalctl's

@@ -41,7 +41,7 @@ def test_a_request_is_seen_in_the_logs_of_its_hosts_and_nothing_is_left(
             process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0, seen
     for host in web:
-        eventually(lambda host=host: host.run("pgrep --full 'journalctl --follow'").rc == 1)
+        eventually(lambda host=host: host.run("pgrep --full 'journalctl --foll[o]w'").rc == 1)
     addresses = "|".join(cluster.addresses[name] for name in ("web1", "web2", "edge1"))
     assert subprocess.run(["pgrep", "--full", f"^ssh .*({addresses}) .*journalctl"], check=False).returncode == 1
 

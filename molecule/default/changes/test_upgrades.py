@@ -35,9 +35,10 @@ apt-mark hold probe-held
 NO_ARCHIVE = """
 dpkg --purge probe-free probe-held && rm -r /srv/probes /etc/apt/sources.list.d/probes.list && apt-get update
 """
-# What an upgrade does to a file that a process has mapped.
+# What an upgrade does to a file that the application's workers have mapped.
 REPLACE = """
-file=$(grep --only-matching --max-count=1 '/usr/.*/lib-dynload/.*' /proc/%s/maps) && cp -a $file $file.new &&
+worker=$(pgrep --parent %s | head -n 1)
+file=$(grep --only-matching --max-count=1 '/usr/.*/lib-dynload/.*[.]so$' /proc/$worker/maps) && cp -a $file $file.new &&
 mv $file.new $file
 """
 
@@ -64,13 +65,13 @@ def master(host: Host) -> str:
     return str(host.check_output(f"systemctl show --property=MainPID --value {APPLICATION}"))
 
 
-def test_web_hosts_and_caches_reboot_and_nobody_is_turned_away(
+def test_a_web_host_and_a_cache_reboot_and_nobody_is_turned_away(
     cluster: Cluster, hosts: dict[str, Host], comers: Visitors
 ) -> None:
-    names = ["web1", "web2", "cache1"]
+    names = ["web1", "cache1"]
     before = {name: boot(hosts[name]) for name in names}
     with comers.meanwhile("cached"):
-        done = run(UPGRADE, cluster.inventory, "--limit", "web,cache", base_reboot="always").succeeded()
+        done = run(UPGRADE, cluster.inventory, "--limit", "web1,cache", base_reboot="always").succeeded()
     comers.visits[-1].assert_nobody_was_turned_away()
     assert not [name for name in names if boot(hosts[name]) == before[name]]
     assert re.findall(r"^included: base for (\w+)", done.output, re.MULTILINE) == names

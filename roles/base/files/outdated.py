@@ -35,6 +35,5 @@ def old_units() -> set[str]:
 
 
 if __name__ == "__main__":
-    if Path("/run/reboot-required").exists() or old_kernel():
-        print("reboot")
-    print(*sorted(old_units()), sep="\n")
+    for line in [*(["reboot"] if Path("/run/reboot-required").exists() or old_kernel() else []), *sorted(old_units())]:
+        print(line)
