@@ -1,10 +1,10 @@
-# sh -s -- HOSTS DRAINED LEAVING RETURNING, each of them names of web hosts in one word: takes those in DRAINED out of
-# this balancer's pool and puts the others in HOSTS back in, but for those that stay drained. Those in LEAVING do from
-# now on, until they are in RETURNING.
+# sh -s -- HOSTS DRAINED LEAVING RETURNING, each of them names of web hosts in one word: of HOSTS, takes those in
+# DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in LEAVING do
+# so from now on, until they are in RETURNING.
 #
-# The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is in
-# no argument. Where nginx does not run there is nothing to do. Where something was changed it prints the processes that
-# may still send visitors as before: a reload returns before it has an effect.
+# The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is
+# not in HOSTS. Where nginx does not run there is nothing to do. Where something was changed it prints the processes
+# that may still send visitors as before: a reload returns before it has an effect.
 set -eu
 systemctl --quiet is-active nginx && [ -e /etc/nginx/upstream.conf ] || exit 0
 pool=/etc/nginx/upstream.conf
@@ -17,7 +17,7 @@ awk -v hosts=" $1 " -v drained=" $2 " -v leaving=" $3 " -v returning=" $4 " '
         sub(/^.*; # /, "", host)
         stays = sub(/ drained$/, "", host)
     }
-    /^server .*; # / && among(hosts drained) {
+    /^server .*; # / && among(hosts) {
         stays = among(leaving) || stays && !among(returning)
         sub(/( down)?; # .*$/, "")
         print $0 (stays || among(drained) ? " down" : "") "; # " host (stays ? " drained" : "")
