@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Another virtual environment may be active: uv would install into that.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help cluster url manage ladder down test lint lock venv packages
+.PHONY: help cluster url manage shell logs ladder down test lint lock venv packages
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -30,6 +30,12 @@ url: venv ## Print where the site answers
 
 manage: venv ## Run manage.py with ARGS on the first web host
 	@ansible-playbook -i $(INVENTORY) playbooks/manage.yml
+
+shell: venv ## A Python shell of the application, or another command of manage.py that asks: ARGS=createsuperuser
+	@python tools/remote.py -i $(INVENTORY) shell 'web[0]' -- $(or $(ARGS),shell)
+
+logs: venv ## Follow the logs of all hosts, or of GROUP, until Ctrl-C; ARGS are journalctl's
+	@python tools/remote.py -i $(INVENTORY) logs '$(or $(GROUP),all)' -- $(ARGS)
 
 ladder: more = nghttp2-client
 ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,$(INVENTORY))

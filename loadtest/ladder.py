@@ -194,11 +194,14 @@ class Ladder:
     def reach(self, step: Step) -> None:
         """Bring the cluster to a step, and see that its visitors get what they come for."""
         if self.rung != step.rung:
+            self.drain([])
             self.rung = ""
             say(f"    moving to the rung {step.rung}")
             playbook(self.target, f"playbooks/{step.rung}.yml")
             self.prepare()
-            self.rung, self.drained = step.rung, []
+            self.rung = step.rung
+            if step.rung in BEHIND_EDGE:  # where somebody else may have drained hosts
+                self.pool("undrain", self.target.groups["web"])
         if step.rung in BEHIND_EDGE:
             self.drain(self.target.groups["web"][step.web :])
         with load.traffic(self.target, step.rung, self.plan_of(step), Load(seconds=5, trial=True)) as trial:
@@ -227,9 +230,14 @@ class Ladder:
 
     def drain(self, hosts: list[str]) -> None:
         """Take these web hosts out of the pool, and all others back in."""
-        if hosts != self.drained:
-            playbook(self.target, "playbooks/pool.yml", drained=hosts)
-            self.drained = hosts
+        self.pool("undrain", [host for host in self.drained if host not in hosts])
+        self.pool("drain", [host for host in hosts if host not in self.drained])
+        self.drained = hosts
+
+    def pool(self, name: str, hosts: list[str]) -> None:
+        """Drain or undrain these web hosts."""
+        if hosts:
+            playbook(self.target, f"playbooks/{name}.yml", host=",".join(hosts))
 
     def tidy(self) -> None:
         """The accounts go, and what they created; the whole pool serves again."""

@@ -113,10 +113,23 @@ def test_a_users_own_variable_may_look_like_ours(tmp_path: Path) -> None:
     assert "UNREACHABLE" in done.stdout
 
 
-@pytest.mark.parametrize("drained", [["nobody"], ["web1", "web2"], "web1"])
-def test_a_pool_that_can_not_be_meant(refused: Refusal, drained: object) -> None:
-    assert "write a list of web hosts, at least one of which is left out of it (web1, web2)" in refused(
-        "pool", drained=drained
+@pytest.mark.parametrize("playbook", ["drain", "undrain", "retire"])
+@pytest.mark.parametrize("host", [None, "web9", "db1", "web1,webb2", "web"])
+def test_a_web_host_that_there_is_not(refused: Refusal, playbook: str, host: str | None) -> None:
+    found = f"'{host}'" if host else "not set"
+    assert (
+        f"host is {found}: write the name of a web host, or several with commas between, such as -e host=web2 (the "
+        "web hosts are web1, web2)."
+    ) in refused(playbook, host=host)
+
+
+def test_a_web_host_without_an_edge_to_drain_it_from(refused: Refusal) -> None:
+    assert "There is no pool to drain a web host from" in refused("drain", groups={"edge": {}}, host="web2")
+
+
+def test_a_reboot_that_can_not_be_meant(refused: Refusal) -> None:
+    assert "base_reboot is 'sometimes': write needed, always or never." in refused(
+        "upgrade_os", base_reboot="sometimes"
     )
 
 
@@ -175,10 +188,7 @@ def test_no_inventory_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "group"),
     [
-        ("deploy", "web"),
-        ("rollback", "web"),
-        ("restart", "web"),
-        ("manage", "web"),
+        *((name, "web") for name in ("deploy", "rollback", "restart", "manage", "drain", "undrain", "upgrade_os")),
         ("purge", "edge"),
         ("maintenance", "edge"),
     ],

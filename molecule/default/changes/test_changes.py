@@ -14,7 +14,7 @@ from support.cluster import APPLICATION, Cluster, requests
 from support.files import digests
 from support.lab import lab
 from support.playbook import run
-from support.traffic import Visitors, visitors
+from support.traffic import Visitors
 from support.web import Browser
 
 SITE = "site.yml"
@@ -69,12 +69,6 @@ def grown(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster
     return clusters.load(inventory)
 
 
-@pytest.fixture(scope="module")
-def comers(cluster: Cluster, profiles: int) -> Visitors:
-    """Visitors of the cluster, whatever its size."""
-    return visitors(cluster.inventory)
-
-
 def test_a_third_web_host_joins_and_nobody_restarts(
     grown: Cluster, hosts: dict[str, Host], new_visitor: Callable[[], Browser], comers: Visitors
 ) -> None:
@@ -94,23 +88,58 @@ def test_a_third_web_host_joins_and_nobody_restarts(
     assert requests(web3) > earlier
 
 
-def test_the_grown_cluster_is_converged(grown: Cluster) -> None:
-    assert set(run(SITE, grown.inventory).succeeded().changed.values()) == {0}
+@pytest.fixture
+def pool(hosts: dict[str, Host]) -> Callable[[], str]:
+    """The web hosts as the edge knows them."""
+    return lambda: hosts["edge1"].file("/etc/nginx/upstream.conf").content_string
 
 
-def test_a_drained_web_host_leaves_and_nobody_is_turned_away(
-    cluster: Cluster, grown: Cluster, hosts: dict[str, Host], comers: Visitors
+def drained(pool: str, name: str) -> str:
+    """A pool in which one host stays drained."""
+    assert pool.count(f"; # {name}\n") == 1
+    return pool.replace(f"; # {name}\n", f" down; # {name} drained\n")
+
+
+def test_a_drained_web_host_stays_out_until_it_is_put_back(
+    grown: Cluster, hosts: dict[str, Host], comers: Visitors, pool: Callable[[], str]
 ) -> None:
-    def pool() -> str:
-        return hosts["edge1"].file("/etc/nginx/upstream.conf").content_string
-
-    before = pool()
-    assert before.count(" fail_timeout=6s") == 3
+    whole = pool()
+    assert whole.count(" fail_timeout=6s") == 3
+    without = drained(whole, "web2")
     with comers.meanwhile("cached"):
-        run("playbooks/pool.yml", grown.inventory, drained=["web3"]).succeeded()
-        assert pool() == before.replace("; # web3", " down; # web3")
-        run("playbooks/pool.yml", grown.inventory, drained=["web2", "web3"]).succeeded()
-        assert pool() == before.replace("; # web2", " down; # web2").replace("; # web3", " down; # web3")
-        run("playbooks/pool.yml", grown.inventory, drained=["web3"]).succeeded()
-        run(SITE, cluster.inventory).succeeded()
+        run("playbooks/drain.yml", grown.inventory, host="web2").succeeded()
+        assert pool() == without
+        refused = run("playbooks/drain.yml", grown.inventory, host="web1,web3").failed()
+        assert "Nobody would be left in the pool without web1, web3" in refused.words
+        assert pool() == without
+        assert set(run(SITE, grown.inventory).succeeded().changed.values()) == {0}
+        run("playbooks/restart.yml", grown.inventory).succeeded()
+        assert pool() == without
+        hosts["web2"].check_output("systemctl stop %s", APPLICATION)
+        assert "web2" in run("playbooks/undrain.yml", grown.inventory, host="web2").failed().output
+        assert pool() == without
+        hosts["web2"].check_output("systemctl start %s", APPLICATION)
+        run("playbooks/undrain.yml", grown.inventory, host="web2").succeeded()
+        assert pool() == whole
     comers.visits[-1].assert_nobody_was_turned_away()
+
+
+def test_a_web_host_whose_line_is_deleted_leaves_and_nobody_is_turned_away(
+    cluster: Cluster, grown: Cluster, hosts: dict[str, Host], comers: Visitors, pool: Callable[[], str]
+) -> None:
+    with comers.meanwhile("cached"):
+        done = run(SITE, cluster.inventory).succeeded()
+    comers.visits[-1].assert_nobody_was_turned_away()
+    assert done.output.index("PLAY [Web hosts that have left") < done.output.index("PLAY [Every host has the base]")
+    assert "web3" not in pool()
+    address = grown.addresses["web3"]
+    for name, file in (("db1", "/etc/postgresql"), ("db1", "/etc/hugproof-firewall.nft")):
+        assert hosts[name].run(f"grep -rwF {address} {file}").rc == 1
+
+
+def test_a_retired_web_host_has_no_application(grown: Cluster) -> None:
+    done = run("playbooks/retire.yml", grown.inventory, host="web3").succeeded()
+    assert "web3 serves nobody any more. Delete its line" in done.words
+    web3 = testinfra.get_hosts(["web3"], connection="ansible", ansible_inventory=str(grown.inventory), sudo=True)[0]
+    assert not web3.service(APPLICATION).exists
+    assert web3.run("pgrep --full uwsgi.ini").rc == 1

@@ -1,21 +1,26 @@
-# sh -s -- "HOST HOST..." [HOST...]: of the web hosts in the first argument, takes the others out of this balancer's
-# pool and puts all that are left back in.
+# sh -s -- HOSTS DRAINED LEAVING RETURNING, each of them names of web hosts in one word: of HOSTS, takes those in
+# DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in LEAVING do
+# so from now on, until they are in RETURNING.
 #
-# The words of a server's line are its edge host's own; only the last one changes, and none of a host that is in no
-# argument. Where nginx does not run there is nothing to do. Where something was changed it prints the processes that
-# may still send visitors as before: a reload returns before it has an effect.
+# The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is
+# not in HOSTS. Where nginx does not run there is nothing to do. Where something was changed it prints the processes
+# that may still send visitors as before: a reload returns before it has an effect.
 set -eu
 systemctl --quiet is-active nginx && [ -e /etc/nginx/upstream.conf ] || exit 0
-hosts=$1
-shift
 pool=/etc/nginx/upstream.conf
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
-awk -v hosts=" $hosts " -v drained=" $* " '
-    /^server .*; # / && index(hosts, " " $NF " ") {
-        host = $NF
-        sub(/( down)?; # [^ ]+$/, "")
-        print $0 (index(drained, " " host " ") ? " down" : "") "; # " host
+awk -v hosts=" $1 " -v drained=" $2 " -v leaving=" $3 " -v returning=" $4 " '
+    function among(names) { return index(names, " " host " ") > 0 }
+    /^server .*; # / {
+        host = $0
+        sub(/^.*; # /, "", host)
+        stays = sub(/ drained$/, "", host)
+    }
+    /^server .*; # / && among(hosts) {
+        stays = among(leaving) || stays && !among(returning)
+        sub(/( down)?; # .*$/, "")
+        print $0 (stays || among(drained) ? " down" : "") "; # " host (stays ? " drained" : "")
         next
     }
     { print }

@@ -355,6 +355,7 @@ def _parser() -> argparse.ArgumentParser:
         "release")  # fmt: skip
     add("back", "Make the release current again that this host switched from, and print its unit.", "by")
     add("start", "Start the service anew, and wait until every worker runs the current release.", "seconds")
+    add("ready", "Wait until every worker runs the current release.", "seconds")
     add("finish", "Wait like that, end the switch, and remove releases beyond the number to keep.",
         "seconds", "keep", "run")  # fmt: skip
     return parser
@@ -418,6 +419,7 @@ def main() -> None:
         "find": find,
         "back": back,
         "start": start,
+        "ready": lambda: service().wait(float(arguments.seconds)),
         "finish": finish,
     }
     calls[arguments.command]()
