@@ -26,6 +26,7 @@ GOOD_CHOICES: dict[str, Any] = {
     "app_secret_key": "k" * 50,
     "app_database_password": "p" * 32,
 }
+CLEAR = {"command": "clearsessions", "on_calendar": "daily"}
 
 Refusal = Callable[..., str]
 
@@ -92,6 +93,25 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
         ({"base_administrators": [{"name": "anna", "key": "not a key"}]}, "the key of 'anna' is no public ssh key"),
         ({"base_administrators": [{"name": "anna"}]}, "the key of 'anna' is no public ssh key"),
         ({"base_administrators": [{"name": "Anna B", "key": "x"}]}, "base_administrators has the name 'Anna B'"),
+        ({"app_celery_app": "my-site"}, "app_celery_app is 'my-site': write what `celery --app` takes, such as mysite"),
+        ({"app_celery_beat": True}, "app_celery_beat is true, and app_celery_app is not set"),
+        ({"app_celery_arguments": ["-c", "2\n"]}, "app_celery_arguments: write a list of texts of one line"),
+        ({"app_celery_stop_timeout": 0}, "app_celery_stop_timeout is '0': write a whole number, 1 or more."),
+        ({"app_periodic": ["clearsessions"]}, "argument 'app_periodic' is of type list"),
+        ({"app_periodic": {"Clear it": CLEAR}}, "app_periodic has the name 'Clear it': write 40 lower-case letters"),
+        (
+            {"app_periodic": {"clear": {"command": "clearsessions"}}},
+            "app_periodic: 'clear' has command: write {command: COMMAND, on_calendar: TIME}, and nothing else.",
+        ),
+        (
+            {"app_periodic": {"clear": "daily"}},
+            "app_periodic: 'clear' has 'daily': write {command: COMMAND, on_calendar",
+        ),
+        (
+            {"app_periodic": {"clear": CLEAR | {"command": ["one", 2]}}},
+            "app_periodic: the command of 'clear' is ['one', 2]: write a text, or a list of texts.",
+        ),
+        ({"app_periodic": {"clear": CLEAR | {"on_calendar": 4}}}, "app_periodic: on_calendar of 'clear' is 4: write a"),
         (
             {"site_domain": "people..example.org"},
             "'people..example.org' (site_domain, site_aliases) is not a host name",

@@ -10,6 +10,7 @@ import pytest
 from loading import load
 
 tool = load("uwsgi_django/files/hugproof_release.py")
+systemd = load("uwsgi_django/filter_plugins/systemd.py")
 this_run = load("uwsgi_django/lookup_plugins/this_run.py")
 source_archive = load("uwsgi_django/library/source_archive.py")
 
@@ -160,6 +161,29 @@ def test_the_first_release_has_none_before_it(tmp_path: Path) -> None:
     assert site.back("ida") == ""
     with pytest.raises(SystemExit, match="No release here is 'previous'"):
         site.find("previous")
+
+
+def test_a_worker_is_for_every_host_and_the_rest_for_the_first(tmp_path: Path) -> None:
+    home, system = tmp_path / "people", tmp_path / "system"
+    (home / "releases" / "a" / "units").mkdir(parents=True)
+    system.mkdir()
+    mine = ["people-beat.service", "people-periodic-x.service", "people-periodic-x.timer", "people-worker.service"]
+    for name in mine:
+        (home / "releases" / "a" / "units" / name).write_text(name)
+        (system / name).write_text("of another release")
+    for name in ("people.service", "people-direct.service", "people2-worker.service"):
+        (system / name).write_text("not of background work")
+    background = tool.Background(home, system)
+    assert list(background.wanted(home / "releases" / "a", first=True)) == [mine[-1], *mine[:-1]]
+    assert background.wanted(home / "releases" / "a", first=False) == {mine[-1]: mine[-1]}
+    assert background.wanted(None, first=True) == {}
+    assert sorted(background.placed()) == mine
+
+
+def test_the_words_of_a_unit_arrive_as_they_were_written() -> None:
+    """systemd has a meaning of its own for quotes, backslashes, dollar and percent signs."""
+    written = ["plain", "two words", 'a "quote"', "$HOME", "100%", "back\\slash"]
+    assert systemd.systemd_words(written) == (r'''"plain" "two words" "a \"quote\"" "$$HOME" "100%%" "back\\slash"''')
 
 
 def test_the_lock_is_held_by_one(tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ from_source:
   description: Whether a line installs from the project's own directory, whose content matters then as well.
   type: bool
   returned: success
+packages:
+  description: The names of all packages that the file installs.
+  type: list
+  elements: str
+  returned: success
 added:
   description: The requirements that the project did not bring.
   type: list
@@ -285,6 +290,7 @@ def main() -> None:
         path=str(file),
         digest=hashlib.sha256(text.encode()).hexdigest(),
         from_source=project.installs_from_source(text),
+        packages=sorted(names(text)),
         added=json.loads(head.removeprefix("# added: ")),
     )
 

@@ -21,6 +21,10 @@ MAY_BE_ZERO = {
 # How alike two names are that are taken for one with a typing error in it; 1 is the same.
 ALIKE = 0.85
 LARGEST_PAGE = 1024 * 1024
+# What `celery --app` takes, and a name that may be a part of a unit's.
+APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?", re.ASCII)
+UNIT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+PERIODIC = "{command: COMMAND, on_calendar: TIME}"
 KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/]+=*( .*)?")
 
 
@@ -104,6 +108,49 @@ def preflight_page(path: str) -> str:
     return ""
 
 
+def preflight_background(celery: Mapping[str, Any], periodic: object) -> list[str]:
+    """Return a sentence for each choice of background work that can't be meant.
+
+    `celery` has app_celery_app, app_celery_beat and app_celery_arguments; `periodic` is app_periodic.
+    """
+    faults = []
+    app = str(celery["app_celery_app"])
+    if app and not APP.fullmatch(app):
+        faults.append(
+            f"app_celery_app is '{app}': write what `celery --app` takes, such as mysite or mysite.celery:app."
+        )
+    if celery["app_celery_beat"] and not app:
+        faults.append("app_celery_beat is true, and app_celery_app is not set: write whose schedule it is.")
+    if not _are_words(celery["app_celery_arguments"]):
+        faults.append("app_celery_arguments: write a list of texts of one line, such as ['--concurrency=2'].")
+    if not isinstance(periodic, Mapping):
+        return [*faults, f"app_periodic is {periodic!r}: write NAME: {PERIODIC}, one for each command."]
+    for name, entry in periodic.items():
+        if not UNIT.fullmatch(str(name)):
+            faults.append(
+                f"app_periodic has the name '{name}': write 40 lower-case letters, digits, _ and - at most, which the "
+                "name of a unit can have."
+            )
+        if not isinstance(entry, Mapping) or set(entry) != {"command", "on_calendar"}:
+            found = ", ".join(map(str, entry)) if isinstance(entry, Mapping) else repr(entry)
+            faults.append(f"app_periodic: '{name}' has {found or 'nothing'}: write {PERIODIC}, and nothing else.")
+            continue
+        command, time = entry["command"], entry["on_calendar"]
+        if not _are_words(command.split() if isinstance(command, str) else command) or not command:
+            faults.append(f"app_periodic: the command of '{name}' is {command!r}: write a text, or a list of texts.")
+        if not isinstance(time, str) or not _are_words([time]) or not time.strip():
+            faults.append(
+                f"app_periodic: on_calendar of '{name}' is {time!r}: write a text such as daily, or '04:30' in quotes."
+            )
+    return faults
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(word, str) and not re.search(r"[\x00-\x1f\x7f]", word) for word in value
+    )
+
+
 def _specs(roles: Path) -> list[Path]:
     return sorted(roles.glob("*/meta/argument_specs.yml"))
 
@@ -144,4 +191,5 @@ class FilterModule:
             "preflight_environment": preflight_environment,
             "preflight_module": preflight_module,
             "preflight_page": preflight_page,
+            "preflight_background": preflight_background,
         }

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -69,26 +70,15 @@ class Releases:
         release, user, environment = self.home / "releases" / name, wanted["user"], Path(wanted["environment"])
         if release.exists():
             shutil.rmtree(release)
-        for directory in (self.home, release.parent, release, release / "source"):
+        for directory in (self.home, release.parent, release, release / "source", release / "units"):
             _directory(directory, "root")
-        for directory in (
-            release / "static",
-            self.home / "venvs",
-            self.home / "static",
-            Path("/var/cache/hugproof/pip"),
-        ):
+        downloads = Path("/var/cache/hugproof/pip")
+        for directory in (release / "static", self.home / "venvs", self.home / "static", downloads):
             _directory(directory, user)
         if not Path(wanted["media"]).exists():
             _directory(Path(wanted["media"]), user, 0o750)
-        unpack = [
-            "tar",
-            "--extract",
-            "--gzip",
-            "--no-same-owner",
-            f"--file={wanted['archive']}",
-            f"--directory={release}",
-        ]
-        subprocess.run(unpack, check=True)
+        command = ["tar", "--extract", "--gzip", "--no-same-owner", "--file", wanted["archive"], "--directory", release]
+        subprocess.run(command, check=True)
         Path(wanted["archive"]).unlink()
         for file, text in wanted["files"].items():
             (release / file).touch(0o640)
@@ -97,11 +87,16 @@ class Releases:
         (release / "venv").symlink_to(environment)
         return (environment / ".complete").exists()
 
-    def switch(self, name: str, by: str) -> None:
-        """Make a release the current one, and remember which to go back to. Raises SystemExit if it is not whole."""
+    def named(self, name: str) -> Path:
+        """The release of that name. Raises SystemExit if it is not whole."""
         release = self.home / "releases" / name
         if release not in self.whole():
             sys.exit(f"There is no release {name} here: see hugproof-release list.")
+        return release
+
+    def switch(self, name: str, by: str) -> None:
+        """Make a release the current one, and remember which to go back to. Raises SystemExit if it is not whole."""
+        release = self.named(name)
         old = self.link("current")
         if old == release:
             return
@@ -226,41 +221,39 @@ class Lock:
             self.path.unlink()
 
 
-class Service:
-    """The application's service, which runs what HOME/current names."""
+class Unit(ABC):
+    """A unit of systemd's that runs a release."""
 
-    def __init__(self, settings: dict[str, Any], release: Path) -> None:
-        self.settings, self.release = settings, release
+    def __init__(self, name: str, release: Path) -> None:
+        self.name, self.release = name, release
+
+    @abstractmethod
+    def look(self) -> str:
+        """Why the unit does not run the release; empty when it does. May raise what asking it raises."""
 
     def trouble(self) -> str:
-        """Why the service does not serve the release with all its workers; empty when it does."""
-        processes = self._workers() if self.settings["stats"] else [int(self._shown("MainPID"))]
-        if not processes or 0 in processes:
-            return f"{processes.count(0)} of {len(processes)} workers have not loaded the application"
-        source = self.release.resolve() / "source"
-        if strangers := [pid for pid in processes if not Path(f"/proc/{pid}/cwd").readlink().is_relative_to(source)]:
-            return f"{len(strangers)} of {len(processes)} workers run another release"
-        return self._answer_trouble()
+        """Why the unit does not run the release; empty when it does."""
+        try:
+            return self.look()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            return str(error)
 
     def start(self) -> str:
         """Start it anew from what is on disk, also after a boot; return what systemd had against it.
 
         A service that ends before it is ready is started again, and need not have failed for good.
         """
-        for command in (["daemon-reload"], ["enable", "--quiet", self.settings["unit"]]):
+        for command in (["daemon-reload"], ["enable", "--quiet", self.name]):
             subprocess.run(["systemctl", *command], check=True)
-        command = ["systemctl", "restart", self.settings["unit"]]
+        command = ["systemctl", "restart", self.name]
         return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr.strip()
 
     def wait(self, limit: float) -> None:
-        """Wait until it serves. Raises SystemExit with the reason and the journal when it does not within the limit."""
+        """Wait until it runs. Raises SystemExit with the reason and the journal when it does not within the limit."""
         end, crashes = time.monotonic() + limit, self._crashes()
         reason = "it was not asked"
         while time.monotonic() < end:
-            try:
-                reason = self.trouble()
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                reason = str(error)
+            reason = self.trouble()
             if not reason:
                 return
             if self._crashes() >= crashes + CRASHES:
@@ -271,15 +264,15 @@ class Service:
                 break
             time.sleep(POLL_SECONDS)
         said = "\n".join(self._journal()[-LINES_TOLD:])
-        sys.exit(f"{self.settings['unit']} does not serve release {self.release.name}: {reason}.\n{said}")
+        sys.exit(f"{self.name} does not run release {self.release.name}: {reason}.\n{said}")
 
     def _journal(self) -> list[str]:
-        """The last lines of the service's journal, those of one process together.
+        """The last lines of the unit's journal, those of one process together.
 
         Workers load the application at the same time, and when the first fails uWSGI interrupts the others: what these
         say of it is left out.
         """
-        command = ["journalctl", f"--unit={self.settings['unit']}", "--no-pager", "--output=json", "--lines=1000"]
+        command = ["journalctl", f"--unit={self.name}", "--no-pager", "--output=json", "--lines=1000"]
         told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         processes: dict[str, list[str]] = {}
         for entry in map(json.loads, told.splitlines()):
@@ -287,6 +280,35 @@ class Service:
             text = message if isinstance(message, str) else bytes(message).decode(errors="replace")
             processes.setdefault(entry.get("_PID", ""), []).append(text)
         return [line for lines in processes.values() if "KeyboardInterrupt" not in lines for line in lines]
+
+    def _strangers(self, processes: list[int]) -> int:
+        """How many of the processes run another release."""
+        source = self.release.resolve() / "source"
+        return sum(not Path(f"/proc/{pid}/cwd").readlink().is_relative_to(source) for pid in processes)
+
+    def _crashes(self) -> int:
+        return int(self._shown("NRestarts"))
+
+    def _shown(self, name: str) -> str:
+        command = ["systemctl", "show", f"--property={name}", "--value", self.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or "0"
+
+
+class Service(Unit):
+    """The application's service, which runs what HOME/current names."""
+
+    def __init__(self, settings: dict[str, Any], release: Path) -> None:
+        super().__init__(settings["unit"], release)
+        self.settings = settings
+
+    def look(self) -> str:
+        """Whether all workers serve the release."""
+        processes = self._workers() if self.settings["stats"] else [int(self._shown("MainPID"))]
+        if not processes or 0 in processes:
+            return f"{processes.count(0)} of {len(processes)} workers have not loaded the application"
+        if strangers := self._strangers(processes):
+            return f"{strangers} of {len(processes)} workers run another release"
+        return self._answer_trouble()
 
     def _workers(self) -> list[int]:
         """Process ids of uWSGI's workers; 0 for each that has not loaded the application."""
@@ -308,12 +330,82 @@ class Service:
         connection.close()
         return "" if status < http.HTTPStatus.BAD_REQUEST else f"{path} is answered with {status}"
 
-    def _crashes(self) -> int:
-        return int(self._shown("NRestarts"))
 
-    def _shown(self, name: str) -> str:
-        command = ["systemctl", "show", f"--property={name}", "--value", self.settings["unit"]]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or "0"
+class Timer(Unit):
+    """A timer: what it starts runs the release that is on disk by then."""
+
+    def look(self) -> str:
+        """Whether it waits for its next time."""
+        state = self._shown("ActiveState")
+        return "" if state == "active" else f"it is {state}"
+
+
+class Celery(Unit):
+    """A worker of Celery's, or its beat."""
+
+    def look(self) -> str:
+        """Whether it has loaded the application and its tasks from the release: then it writes its process id."""
+        process = int(self._shown("MainPID"))
+        written = Path("/run", self.name.removesuffix(".service"), "pid")
+        if not process or not written.exists() or int(written.read_text()) != process:
+            return "it has not loaded the application"
+        return "it runs another release" if self._strangers([process]) else ""
+
+
+class Background:
+    """The host's background work: the units that a release brings with it, and no others.
+
+    NAME-worker.service is for every host, the rest for one of them. What has no [Install] is started by a timer.
+    """
+
+    def __init__(self, home: Path, units: Path = Path("/etc/systemd/system")) -> None:
+        self.units, self.worker = units, f"{home.name}-worker.service"
+        self.patterns = [self.worker, f"{home.name}-beat.service", f"{home.name}-periodic-*"]
+
+    def wanted(self, release: Path | None, *, first: bool) -> dict[str, str]:
+        """The contents of the unit files that a release has for this host, by name.
+
+        The worker's comes first: what sends tasks is not to meet the one before, which does not know them.
+        """
+        files = sorted(release.glob("units/*"), key=lambda file: (file.name != self.worker, file)) if release else []
+        return {file.name: file.read_text() for file in files if first or file.name == self.worker}
+
+    def placed(self) -> dict[str, str]:
+        """The contents of the unit files that this host has, by name."""
+        files = [file for pattern in self.patterns for file in self.units.glob(pattern) if file.is_file()]
+        return {file.name: file.read_text() for file in files}
+
+    def go_over(self, release: Path | None, limit: float, *, first: bool, anew: bool) -> list[str]:
+        """Let the units be those of a release, and wait until they run it; return the names of those that changed.
+
+        Services end what they are at before; commands that a timer has started are left to end by themselves. Raises
+        SystemExit when one does not run.
+        """
+        wanted, placed = self.wanted(release, first=first), self.placed()
+        gone = sorted(placed.keys() - wanted.keys())
+        for name in gone:
+            if "[Install]" in placed[name]:
+                subprocess.run(["systemctl", "disable", "--quiet", "--now", name], check=True)
+            (self.units / name).unlink()
+        changed = [name for name, text in wanted.items() if placed.get(name) != text]
+        for name in changed:
+            draft = self.units / f".{name}.new"
+            draft.write_text(wanted[name])
+            draft.replace(self.units / name)
+        if gone or wanted:  # also when a run was killed before it came to this
+            subprocess.run(["systemctl", "daemon-reload"], check=True)
+        units = [self._unit(name, release) for name, text in wanted.items() if release and "[Install]" in text]
+        started = [unit for unit in units if anew or unit.name in changed or unit.trouble()]
+        for unit in started:
+            forgive(unit.name)
+            if complaint := unit.start():
+                print(complaint, file=sys.stderr)
+        for unit in started:
+            unit.wait(limit)
+        return [*gone, *changed, *(unit.name for unit in started if unit.name not in changed)]
+
+    def _unit(self, name: str, release: Path) -> Unit:
+        return Timer(name, release) if name.endswith(".timer") else Celery(name, release)
 
 
 def _directory(path: Path, owner: str, mode: int = 0o755) -> None:
@@ -354,6 +446,9 @@ def _parser() -> argparse.ArgumentParser:
     add("find", "Print the full name of a release, by its beginning or 'previous'; whether a switch is undone.",
         "release")  # fmt: skip
     add("back", "Make the release current again that this host switched from, and print its unit.", "by")
+    work = add("work", "Let background work be that of a release, of 'current' or of 'none'.", "seconds", "release")
+    work.add_argument("--first", action="store_true", help="also what is for one host of all")
+    work.add_argument("--anew", action="store_true", help="start again what runs as it should")
     add("start", "Start the service anew, and wait until every worker runs the current release.", "seconds")
     add("ready", "Wait until every worker runs the current release.", "seconds")
     add("finish", "Wait like that, end the switch, and remove releases beyond the number to keep.",
@@ -384,6 +479,12 @@ def main() -> None:
     def switch() -> None:
         releases.switch(arguments.release, arguments.by)
         forgive(releases.service(releases.home / "releases" / arguments.release)["unit"])
+
+    def work() -> None:
+        known = {"none": None, "current": releases.link("current")}
+        release = known[arguments.release] if arguments.release in known else releases.named(arguments.release)
+        background, how = Background(releases.home), {"first": arguments.first, "anew": arguments.anew}
+        print(*background.go_over(release, float(arguments.seconds), **how), sep="\n")
 
     def back() -> None:
         if unit := releases.back(arguments.by):
@@ -418,6 +519,7 @@ def main() -> None:
         "switch": switch,
         "find": find,
         "back": back,
+        "work": work,
         "start": start,
         "ready": lambda: service().wait(float(arguments.seconds)),
         "finish": finish,
