@@ -15,7 +15,10 @@ from support.cluster import APPLICATION, Account, Cluster, manage
 from support.wait import eventually
 from support.web import Browser
 
-JOURNAL_UNITS = (APPLICATION, "nginx", "varnish*", "memcached", "postgresql@*", "hugproof-firewall", "systemd-sysctl")
+JOURNAL_UNITS = (
+    APPLICATION, f"{APPLICATION}-*", "nginx", "varnish*", "memcached", "postgresql@*", "hugproof-firewall",
+    "systemd-sysctl",
+)  # fmt: skip
 
 
 def _hosts(config: pytest.Config) -> dict[str, Host]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,8 @@ def as_root(*command: str) -> str:
 
 def follow(hosts: dict[str, list[str]], arguments: list[str]) -> None:
     """Print the hosts' logs, each line after the name of its host, until all have ended or Ctrl-C is pressed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first may have been ignored by who started this
+        signal.signal(number, signal.default_int_handler)
     width = max(map(len, hosts))
     remote = as_root("sh", "-c", FOLLOW, "sh", *arguments)
     streams = {

@@ -142,4 +142,4 @@ def test_a_retired_web_host_has_no_application(grown: Cluster) -> None:
     assert "web3 serves nobody any more. Delete its line" in done.words
     web3 = testinfra.get_hosts(["web3"], connection="ansible", ansible_inventory=str(grown.inventory), sudo=True)[0]
     assert not web3.service(APPLICATION).exists
-    assert web3.run("pgrep --full uwsgi.ini").rc == 1
+    assert web3.run("pgrep --full uwsgi[.]ini").rc == 1
