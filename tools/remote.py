@@ -32,7 +32,7 @@ FOLLOW = r"""
 for releases in /srv/*/releases; do
     [ -d "$releases" ] || continue
     name=$(basename "${releases%/releases}")
-    set -- "--unit=$name" "--unit=$name-direct" "$@"
+    set -- "--unit=$name" "--unit=$name-*" "$@"
 done
 journalctl --follow --no-hostname --lines=10 --unit=nginx --unit='varnish*' --unit=memcached --unit='postgresql@*' \
     "$@" &

@@ -2,6 +2,8 @@
 # DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in LEAVING do
 # so from now on, until they are in RETURNING.
 #
+# Where that would leave nobody in the pool it changes nothing.
+#
 # The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is
 # not in HOSTS. Where nginx does not run there is nothing to do. Where something was changed it prints the processes
 # that may still send visitors as before: a reload returns before it has an effect.
@@ -25,6 +27,10 @@ awk -v hosts=" $1 " -v drained=" $2 " -v leaving=" $3 " -v returning=" $4 " '
     }
     { print }
 ' "$pool" >"$new"
+# Who is out of the pool answers better than nobody.
+if grep --quiet '^server .*; # ' "$new" && ! grep '^server ' "$new" | grep --quiet --invert-match ' down; # '; then
+    cp "$pool" "$new"
+fi
 cmp -s "$pool" "$new" && changed=no || changed=yes
 if [ $changed = yes ]; then
     # In place by renaming: nginx never reads half of it.
