@@ -235,7 +235,7 @@ def test_of_two_deploys_at_once_the_second_is_told_of_the_first(
     def second() -> None:
         seen.append(run(DEPLOY, cluster.inventory, **release(tmp_path, "six")))
 
-    banner = "TASK [uwsgi_django : Cached pages will find them when the release is gone]"
+    banner = "TASK [uwsgi_django : The application can be imported, and the release has its static files]"
     first = run_watched(DEPLOY, cluster.inventory, {banner: second}, **release(tmp_path, "five"))
     first.succeeded()
     assert "Another run is at work on the releases of web1: " in seen[0].failed().words

@@ -34,13 +34,15 @@ class Starter:
     choices: dict[str, object] = field(default_factory=dict)
     home: int = 200
     login: str = "/admin/login/"
+    below: str = ""  # where manage.py is in the source
 
     def make(self, directory: Path) -> Path:
         """Make a project named mysite below a directory."""
         source = directory / self.name
-        source.mkdir()
+        place = source / self.below
+        place.mkdir(parents=True)
         tool = [UV, "tool", "run", "--quiet", "--with", "setuptools", "--from", self.package]
-        subprocess.run([*tool, *self.command, "mysite", str(source)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*tool, *self.command, "mysite", str(place)], check=True, stdout=subprocess.DEVNULL)
         return source
 
 
@@ -52,7 +54,7 @@ STARTERS = {
                 {"app_requirements": ["Django~=5.2.0"], "app_health_path": "/admin/login/"}, home=404),
         Starter("wagtail", "wagtail", ["wagtail", "start"],
                 {"app_health_path": "/", "app_media_url": "/media/", "app_never_cached": ["/admin/", "/django-admin/"]},
-                login="/django-admin/login/"),
+                login="/django-admin/login/", below="web/backend"),
         Starter("mezzanine", "mezzanine", ["mezzanine-project"],
                 {"app_requirements": ["mezzanine"], "app_health_path": "/"}),
     )

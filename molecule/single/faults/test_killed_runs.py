@@ -15,7 +15,7 @@ POINTS = (
     "TASK [base : The firewall is in force]",
     "TASK [postgres : PostgreSQL runs with the settings on disk]",
     "TASK [memcached : Memcached runs with the options on disk]",
-    "TASK [uwsgi_django : Cached pages will find them when the release is gone]",
+    "TASK [uwsgi_django : The release is laid out]",
     "TASK [uwsgi_django : The host's need to switch is told]",
     "TASK [varnish_edge : Varnish runs with the VCL on disk]",
     "TASK [nginx_lb : Nginx runs with the configuration on disk]",
