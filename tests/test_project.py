@@ -205,6 +205,14 @@ def test_a_python_that_the_hosts_have_is_tried_when_the_oldest_does_not_do(tmp_p
         locked(tmp_path, ["Django~=6.0.0"], "3.11")
 
 
+def test_a_python_that_the_project_leaves_out(tmp_path: Path) -> None:
+    text = '[project]\nname = "mysite"\nversion = "1"\nrequires-python = ">=3.13.1"\ndependencies = ["Django~=5.2"]\n'
+    project = locks.Project(write(tmp_path, pyproject_toml=text), "pyproject.toml", UV)
+    with pytest.raises(locks.UnlockableError, match=r"requires-python >=3\.13\.1"):
+        locks.lock(project, SERVER, DRIVER, [], "3.11")
+    assert "django==5.2" in locks.lock(project, SERVER, DRIVER, [], "3.13")[0]
+
+
 def test_that_the_index_was_not_reached_is_not_remembered(tmp_path: Path) -> None:
     cache = locks.Cache(tmp_path, "mysite", [])
 

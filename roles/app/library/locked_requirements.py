@@ -81,12 +81,14 @@ import re
 import subprocess
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-FORMAT = "2"  # of the file; another one is made anew
+FORMAT = "3"  # of the file; another one is made anew
 NONE = "# none "  # before the reason why there is no solution for a Python that another one was taken instead of
 POETRY = ["--from", "poetry==2.2.1", "--with", "poetry-plugin-export==1.9.0", "poetry"]
 SERVERS = {"uwsgi", "pyuwsgi"}
@@ -159,6 +161,18 @@ class Project:
                  "--no-header", "--no-annotate", *hashes, *files]
             )  # fmt: skip
 
+    def refuse(self, python: str) -> None:
+        """Raise UnlockableError when the project's own metadata leaves out a version of Python."""
+        if self._is_for_pip():
+            return
+        try:
+            metadata = tomllib.loads((self.root / self.requirements).with_name("pyproject.toml").read_text())
+            wanted = metadata.get("project", {}).get("requires-python", "")
+            if not any(SpecifierSet(wanted).filter([f"{python}.0", f"{python}.99"])):
+                raise UnlockableError(f"pyproject.toml says requires-python {wanted}")
+        except (OSError, ValueError, InvalidSpecifier):  # uv tells
+            return
+
     def origins(self) -> list[str]:
         """Return the options of the project's requirements files that say where packages come from."""
         return [line for line in self.lines if ORIGIN.match(line)] if self._is_for_pip() else []
@@ -194,6 +208,7 @@ class Project:
 
 def lock(project: Project, server: str, driver: str, more: list[str], python: str) -> tuple[str, list[str]]:
     """Return the locked requirements, and what was added for the project. Raises UnlockableError."""
+    project.refuse(python)
     brought = names(project.locked([], python))
     if "django" not in brought:
         raise UnlockableError("there is no Django among what they bring")
