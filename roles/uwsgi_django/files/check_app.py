@@ -1,7 +1,8 @@
-"""Look at a Django project as the site will run it: python check_app.py HOST SESSION_COOKIE NEVER_CACHED PATH...
+"""Look at a Django project as the site will run it: python check_app.py HOST SESSION_COOKIE NEVER_CACHED HEALTH PATH...
 
 Run in the source directory, with the release's environment, a database of its own (SQLite) and a cache in memory.
-NEVER_CACHED is a list of path prefixes in JSON. Follows links from the paths, as somebody without a session does.
+NEVER_CACHED is a list of path prefixes in JSON, HEALTH the path that has to be answered below 400. Follows links from
+the paths, as somebody without a session does.
 Prints JSON: {"breaks": [SENTENCE...], "costs": [SENTENCE...], "looked_at": [PATH...]}. What breaks keeps the project
 from working here; what costs makes pages go to the application that could be cached.
 """
@@ -11,15 +12,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import sys
 import tempfile
 import types
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 PAGES = 40  # as many are looked at
-HREF = re.compile(r"""<a\s[^>]*?href=["']([^"'#]+)""", re.IGNORECASE)
 # What the edge does for the application, or leaves to the domain's owner.
 NOT_OURS = {"security.W004", "security.W005", "security.W008", "security.W021"}
 HARMLESS_VARY = {"accept-encoding", "cookie", "origin"}
@@ -27,11 +27,26 @@ LOCAL = ("django.", "whitenoise.", "hugproof_static.")  # storages that keep fil
 UNCACHEABLE = {"private", "no-store", "no-cache", "max-age=0", "s-maxage=0"}
 
 sys.path.insert(0, str(Path.cwd()))
-host, session_cookie, never_cached, *paths = sys.argv[1:]
+host, session_cookie, never_cached, health, *paths = sys.argv[1:]
 prefixes = tuple(json.loads(never_cached))
 breaks: list[str] = []
 costs: list[str] = []
 looked_at: list[str] = []
+
+
+class Links(HTMLParser):
+    """The targets of the links of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the target of a link, without what it names on its page."""
+        target = dict(attrs).get("href") if tag == "a" else None
+        if target := (target or "").partition("#")[0]:
+            self.targets.append(target)
 
 
 def settings_of_its_own(directory: str) -> None:
@@ -65,8 +80,14 @@ def settings_of_its_own(directory: str) -> None:
 
 def check_deployment() -> None:
     """What `manage.py check --deploy` finds."""
+    from django.conf import settings
     from django.core import checks
 
+    if session_cookie != settings.SESSION_COOKIE_NAME:
+        breaks.append(
+            f"app_session_cookie is '{session_cookie}', and SESSION_COOKIE_NAME '{settings.SESSION_COOKIE_NAME}': the "
+            f"cache would give everybody what somebody with a session sees. Write app_session_cookie."
+        )
     for message in checks.run_checks(include_deployment_checks=True):
         if message.id in NOT_OURS or message.is_silenced():
             continue
@@ -101,6 +122,10 @@ def look_at(path: str) -> list[str]:
     if answer.status_code == 400 or answer.status_code >= 500:
         reason = getattr(answer, "exc_info", None)
         breaks.append(f"{path} is answered with {answer.status_code}{f': {reason[1]!r}' if reason else ''}.")
+    elif answer.status_code > 400 and path == health:
+        breaks.append(f"app_health_path is '{path}', which is answered with {answer.status_code}: write one below 400.")
+    elif answer.status_code == 404 and path in paths:
+        costs.append(f"{path} is answered with 404, which tells little of a release: write app_smoke_paths.")
     if answer.status_code in {301, 302, 307, 308}:
         return [answer["Location"]]
     if answer.status_code != 200:
@@ -110,7 +135,7 @@ def look_at(path: str) -> list[str]:
     body = answer.content.decode(errors="replace")
     if not path.startswith(prefixes):
         note_what_costs(path, answer, body)
-    return HREF.findall(body) if "html" in answer.get("Content-Type", "") else []
+    return Links(body).targets if "html" in answer.get("Content-Type", "") else []
 
 
 def note_what_costs(path: str, answer: types.SimpleNamespace, body: str) -> None:
@@ -142,7 +167,7 @@ def note_what_costs(path: str, answer: types.SimpleNamespace, body: str) -> None
 
 def look_around() -> None:
     """Look at the paths and at what they link to, until enough was seen."""
-    waiting = list(dict.fromkeys(["/", *paths]))
+    waiting = list(dict.fromkeys(["/", health, *paths]))
     while waiting and len(looked_at) < PAGES:
         path = waiting.pop(0)
         try:
