@@ -97,7 +97,7 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
         ({"app_celery_beat": True}, "app_celery_beat is true, and app_celery_app is not set"),
         ({"app_celery_arguments": ["-c", "2\n"]}, "app_celery_arguments: write a list of texts of one line"),
         ({"app_celery_stop_timeout": 0}, "app_celery_stop_timeout is '0': write a whole number, 1 or more."),
-        ({"app_periodic": ["clearsessions"]}, "argument 'app_periodic' is of type list"),
+        ({"app_periodic": ["clearsessions"]}, "app_periodic is '['clearsessions']': write a dictionary"),
         ({"app_periodic": {"Clear it": CLEAR}}, "app_periodic has the name 'Clear it': write 40 lower-case letters"),
         (
             {"app_periodic": {"clear": {"command": "clearsessions"}}},

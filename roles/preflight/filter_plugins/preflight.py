@@ -50,7 +50,8 @@ def preflight_faults(names: Iterable[str], values: Mapping[str, Any], roles: str
             if name.startswith(prefixes) and (meant := difflib.get_close_matches(name, options, 1, ALIKE)):
                 faults.append(f"There is no variable {name}: write {meant[0]}, or give it another name.")
         elif wanted := _wanted(name, options[name].get("type"), values[name]):
-            value = "of another kind" if options[name].get("no_log") else f"'{str(values[name] or '').strip()}'"
+            text = "" if values[name] is None else str(values[name]).strip()
+            value = "of another kind" if options[name].get("no_log") else f"'{text}'"
             faults.append(f"{name} is {value}: write {wanted}.")
     return faults + _people(values.get("base_administrators") or [])
 
