@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from loading import load
 
 PROJECT = Path(__file__).resolve().parents[1]
 GOOD_HOSTS: dict[str, dict[str, dict[str, str]]] = {
@@ -29,6 +30,8 @@ GOOD_CHOICES: dict[str, Any] = {
 CLEAR = {"command": "clearsessions", "on_calendar": "daily"}
 
 Refusal = Callable[..., str]
+
+preflight = load("preflight/filter_plugins/preflight.py")
 
 
 @pytest.fixture
@@ -75,14 +78,8 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choices", "told"),
     [
-        ({"app_never_cache": ["/x/"]}, "There is no variable app_never_cache: write app_never_cached"),
-        ({"uwsgi_django_processes": 0}, "uwsgi_django_processes is '0': write a whole number, 1 or more."),
         ({"site_queue": 5000}, "site_queue is 5000: write 2048 or less"),
-        ({"postgres_max_connections": "many"}, "postgres_max_connections is 'many': write a whole number"),
-        ({"site_memory_mb": -512}, "site_memory_mb is '-512': write a whole number, 1 or more."),
         ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
-        ({"app_smoke_paths": "/"}, "app_smoke_paths is '/': write a list."),
-        ({"app_hooks": "hooks/"}, "app_hooks is 'hooks/': write a dictionary, NAME: VALUE"),
         (
             {"app_hooks": {"before_lunch": "README.md"}},
             "app_hooks has 'before_lunch: README.md': write one of before_build,",
@@ -90,28 +87,6 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
         ({"app_hooks": {"before_build": "no/such.yml"}}, "and the path of a file of Ansible tasks."),
         ({"app_deploy_key": "~/.ssh/deploy"}, "app_deploy_key is no private key: write the key itself"),
         ({"app_wsgi_module": "config.wsgi:application"}, "Leave out what stands for the callable at its end."),
-        ({"base_administrators": [{"name": "anna", "key": "not a key"}]}, "the key of 'anna' is no public ssh key"),
-        ({"base_administrators": [{"name": "anna"}]}, "the key of 'anna' is no public ssh key"),
-        ({"base_administrators": [{"name": "Anna B", "key": "x"}]}, "base_administrators has the name 'Anna B'"),
-        ({"app_celery_app": "my-site"}, "app_celery_app is 'my-site': write what `celery --app` takes, such as mysite"),
-        ({"app_celery_beat": True}, "app_celery_beat is true, and app_celery_app is not set"),
-        ({"app_celery_arguments": ["-c", "2\n"]}, "app_celery_arguments: write a list of texts of one line"),
-        ({"app_celery_stop_timeout": 0}, "app_celery_stop_timeout is '0': write a whole number, 1 or more."),
-        ({"app_periodic": ["clearsessions"]}, "app_periodic is '['clearsessions']': write a dictionary"),
-        ({"app_periodic": {"Clear it": CLEAR}}, "app_periodic has the name 'Clear it': write 40 lower-case letters"),
-        (
-            {"app_periodic": {"clear": {"command": "clearsessions"}}},
-            "app_periodic: 'clear' has command: write {command: COMMAND, on_calendar: TIME}, and nothing else.",
-        ),
-        (
-            {"app_periodic": {"clear": "daily"}},
-            "app_periodic: 'clear' has 'daily': write {command: COMMAND, on_calendar",
-        ),
-        (
-            {"app_periodic": {"clear": CLEAR | {"command": ["one", 2]}}},
-            "app_periodic: the command of 'clear' is ['one', 2]: write a text, or a list of texts.",
-        ),
-        ({"app_periodic": {"clear": CLEAR | {"on_calendar": 4}}}, "app_periodic: on_calendar of 'clear' is 4: write a"),
         (
             {"site_domain": "people..example.org"},
             "'people..example.org' (site_domain, site_aliases) is not a host name",
@@ -124,6 +99,71 @@ def test_a_choice_that_can_not_be_meant(refused: Refusal, choices: dict[str, obj
     assert told in refused(**choices)
 
 
+def test_variables_that_can_not_be_meant_are_told_all_at_once(refused: Refusal) -> None:
+    said = refused(
+        app_never_cache=["/x/"], uwsgi_django_processes=0, postgres_max_connections="many", site_memory_mb=-512,
+        app_smoke_paths="/", app_hooks="hooks/", app_packages=5, app_celery_stop_timeout=0,
+        app_periodic=["clearsessions"],
+        base_administrators=[{"name": "anna", "key": "no"}, {"name": "otto"}, {"name": "Anna B", "key": "x"}],
+    )  # fmt: skip
+    for told in (
+        "There is no variable app_never_cache: write app_never_cached",
+        "uwsgi_django_processes is '0': write a whole number, 1 or more.",
+        "postgres_max_connections is 'many': write a whole number",
+        "site_memory_mb is '-512': write a whole number, 1 or more.",
+        "app_smoke_paths is '/': write a list.",
+        "app_packages is '5': write a list.",
+        "app_hooks is 'hooks/': write a dictionary, NAME: VALUE",
+        "app_periodic is '['clearsessions']': write a dictionary",
+        "app_celery_stop_timeout is '0': write a whole number, 1 or more.",
+        "the key of 'anna' is no public ssh key",
+        "the key of 'otto' is no public ssh key",
+        "base_administrators has the name 'Anna B'",
+    ):
+        assert told in said
+
+
+def test_a_variable_without_a_value(tmp_path: Path) -> None:
+    choices = {"site_domain": "people.example.org", "app_source": None, "app_secret_key": None, "app_hooks": None}
+    (tmp_path / "hosts.yml").write_text(
+        yaml.safe_dump({"all": {"vars": choices, "children": {"web": {"hosts": GOOD_HOSTS["web"]}}}})
+    )
+    said = " ".join(playbook(tmp_path, "deploy").stdout.split())
+    assert "app_secret_key is of another kind: write something, or leave the line out." in said
+    assert "app_source is '': write something, or leave the line out." in said
+    assert "app_hooks" not in said
+
+
+def test_background_work_that_can_not_be_meant(refused: Refusal) -> None:
+    said = refused(
+        app_celery_beat=True,
+        app_celery_arguments=["-c", "2\n"],
+        app_periodic={
+            "Clear it": CLEAR,
+            "timeless": {"command": "clearsessions"},
+            "short": "daily",
+            "mixed": CLEAR | {"command": ["one", 2]},
+            "four": CLEAR | {"on_calendar": 4},
+        },
+    )
+    for told in (
+        "app_celery_beat is true, and app_celery_app is not set",
+        "app_celery_arguments: write a list of texts of one line",
+        "app_periodic has the name 'Clear it': write 40 lower-case letters",
+        "app_periodic: 'timeless' has command: write {command: COMMAND, on_calendar: TIME}, and nothing else.",
+        "app_periodic: 'short' has 'daily': write {command: COMMAND, on_calendar",
+        "app_periodic: the command of 'mixed' is ['one', 2]: write a text, or a list of texts.",
+        "app_periodic: on_calendar of 'four' is 4: write a",
+    ):
+        assert told in said
+
+
+def test_a_celery_application_that_is_none(refused: Refusal) -> None:
+    assert "app_celery_app is 'my-site': write what `celery --app` takes, such as mysite" in refused(
+        app_celery_app="my-site"
+    )
+
+
 def test_a_users_own_variable_may_look_like_ours(tmp_path: Path) -> None:
     """Only what is nearly one of ours is taken for a typing error."""
     hosts = {group: {"hosts": members} for group, members in GOOD_HOSTS.items()}
@@ -133,8 +173,10 @@ def test_a_users_own_variable_may_look_like_ours(tmp_path: Path) -> None:
     assert "UNREACHABLE" in done.stdout
 
 
-@pytest.mark.parametrize("playbook", ["drain", "undrain", "retire"])
-@pytest.mark.parametrize("host", [None, "web9", "db1", "web1,webb2", "web"])
+@pytest.mark.parametrize(
+    ("playbook", "host"),
+    [("drain", None), ("drain", "web1,webb2"), ("undrain", "web9"), ("undrain", "web"), ("retire", "db1")],
+)
 def test_a_web_host_that_there_is_not(refused: Refusal, playbook: str, host: str | None) -> None:
     found = f"'{host}'" if host else "not set"
     assert (
@@ -169,21 +211,22 @@ def test_a_maintenance_that_can_not_be_meant(refused: Refusal) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "there is no file {page}."),
         (b"", "{page} has 0 bytes: write some HTML, of at most 1048576 bytes."),
         (b"x" * 1048577, "{page} has 1048577 bytes:"),
         (b"{% load static %}<p>Closed", "{page} is a template, with {{% load static %}} in it,"),
         (b"Geschlo\xdfen", "{page} is no text in UTF-8."),
     ],
-    ids=["missing", "empty", "too large", "a template", "another encoding"],
+    ids=["empty", "too large", "a template", "another encoding"],
 )
-def test_an_error_page_that_can_not_be_served(
-    refused: Refusal, tmp_path_factory: pytest.TempPathFactory, content: bytes | None, told: str
-) -> None:
-    page = tmp_path_factory.mktemp("page") / "closed.html"
-    if content is not None:
-        page.write_bytes(content)
-    assert f"app_error_page is '{page}': {told.format(page=page)}" in refused(app_error_page=str(page))
+def test_an_error_page_that_can_not_be_served(tmp_path: Path, content: bytes, told: str) -> None:
+    page = tmp_path / "closed.html"
+    page.write_bytes(content)
+    assert preflight.preflight_page(str(page)).startswith(told.format(page=page))
+
+
+def test_an_error_page_that_is_not_there(refused: Refusal, tmp_path: Path) -> None:
+    page = tmp_path / "closed.html"
+    assert f"app_error_page is '{page}': there is no file {page}." in refused(app_error_page=str(page))
 
 
 @pytest.mark.parametrize(("rung", "group"), [("runserver", "web"), ("uwsgi", "db"), ("balanced", "edge")])
