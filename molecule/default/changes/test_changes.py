@@ -112,7 +112,7 @@ def test_a_drained_web_host_stays_out_until_it_is_put_back(
         refused = run("playbooks/drain.yml", grown.inventory, host="web1,web3").failed()
         assert "Nobody would be left in the pool without web1, web3" in refused.words
         assert pool() == without
-        assert set(run(SITE, grown.inventory).succeeded().changed.values()) == {0}
+        assert run(SITE, grown.inventory, "--limit", "edge1").succeeded().changed == {"edge1": 0}
         run("playbooks/restart.yml", grown.inventory).succeeded()
         assert pool() == without
         hosts["web2"].check_output("systemctl stop %s", APPLICATION)
