@@ -328,6 +328,12 @@ def test_an_application_that_lacks_a_part(refused: Refusal, tmp_path: Path, miss
     assert message.format(source=source) in refused(app_source=source)
 
 
+def test_settings_that_name_no_wsgi_application(refused: Refusal, tmp_path: Path) -> None:
+    source = write_project(tmp_path / "source", **{"mysite/settings.py": "DEBUG = True"})
+    (Path(source) / "mysite/wsgi.py").unlink()
+    assert f"The settings in {source} have no WSGI_APPLICATION: write app_wsgi_module." in refused(app_source=source)
+
+
 def test_a_manage_py_that_names_no_settings(refused: Refusal, tmp_path: Path) -> None:
     source = write_project(tmp_path / "source", **{"manage.py": "import sys"})
     (Path(source) / "mysite/settings.py").unlink()

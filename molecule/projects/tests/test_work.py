@@ -230,11 +230,13 @@ def test_a_task_under_way_is_finished_and_the_next_release_does_the_rest(works: 
     [
         ("broken", {"tasks": "import no_such_module"}, {},
          "app_celery_app is 'mysite', which can't be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("none", {}, {"app_requirements": REQUIREMENTS[:1]},
+         "app_celery_app is 'mysite', and what the application requires (['Django~=5.2.0']) brings no celery"),
         ("timeless", {}, {"app_periodic": {"tell": {"command": "tell x", "on_calendar": "dayly"}}},
          "app_periodic: on_calendar of 'tell' is 'dayly', which systemd on plain1 can't read"),
         ("unserved", {"wsgi": DIES_UNDER_UWSGI}, {}, "not under uWSGI"),
     ],
-    ids=["tasks that can not be imported", "no such time", "no web host gets ready"],
+    ids=["tasks that can not be imported", "no Celery", "no such time", "no web host gets ready"],
 )  # fmt: skip
 def test_a_release_that_fails_leaves_the_work_to_the_one_before(
     works: Works, name: str, appended: dict[str, str], variables: dict[str, object], told: str

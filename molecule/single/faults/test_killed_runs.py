@@ -14,6 +14,7 @@ from support.web import Answer, Browser, stylesheet
 POINTS = (
     "TASK [base : The firewall is in force]",
     "TASK [postgres : PostgreSQL runs with the settings on disk]",
+    "TASK [memcached : Memcached runs with the options on disk]",
     "TASK [uwsgi_django : The release is laid out]",
     "TASK [uwsgi_django : The host's need to switch is told]",
     "TASK [varnish_edge : Varnish runs with the VCL on disk]",
