@@ -12,6 +12,7 @@ from testinfra.host import Host
 
 from support import cluster as clusters
 from support.cluster import APPLICATION, Account, Cluster, manage
+from support.traffic import Visitors, visitors
 from support.wait import eventually
 from support.web import Browser
 
@@ -90,6 +91,12 @@ def profiles(web: list[Host]) -> int:
     if not count:
         manage(web[0], "seed_profiles", "--count", "200")
     return count or 200
+
+
+@pytest.fixture(scope="session")
+def comers(cluster: Cluster, profiles: int) -> Visitors:
+    """Visitors who come while something is done to the cluster."""
+    return visitors(cluster.inventory)
 
 
 @pytest.fixture(scope="session")

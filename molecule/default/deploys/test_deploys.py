@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster, copy_application, uwsgi_stats
 from support.playbook import Run, run, run_until, run_watched
-from support.traffic import Visitors, visitors
+from support.traffic import Visitors
 from support.wait import eventually
 from support.web import Browser, stylesheet
 
@@ -71,11 +71,6 @@ def running(hosts: list[Host]) -> list[set[str]]:
         pids = [worker["pid"] for worker in uwsgi_stats(host)["workers"]]
         found.append({host.check_output(f"cat /proc/{pid}/cwd/RELEASE") for pid in pids})
     return found
-
-
-@pytest.fixture(scope="module")
-def comers(cluster: Cluster, profiles: int) -> Visitors:
-    return visitors(cluster.inventory)
 
 
 @pytest.fixture

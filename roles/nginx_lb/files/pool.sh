@@ -1,18 +1,46 @@
-# sh -s -- HOSTS DRAINED LEAVING RETURNING, each of them names of web hosts in one word: of HOSTS, takes those in
-# DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in LEAVING do
-# so from now on, until they are in RETURNING.
+# sh -s -- SECONDS HOSTS DRAINED LEAVING RETURNING, the last four of them names of web hosts in one word: of HOSTS, takes
+# those in DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in
+# LEAVING do so from now on, until they are in RETURNING.
 #
 # Where that would leave nobody in the pool it changes nothing.
 #
 # The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is
-# not in HOSTS. Where nginx does not run there is nothing to do. Where something was changed it prints the processes
-# that may still send visitors as before: a reload returns before it has an effect.
+# not in HOSTS. Where nginx does not run there is nothing to do. Says `changed` where something was, and waits for it to
+# have an effect. Then requests under way at hosts out of the pool are waited for, at most for SECONDS, if the run takes
+# any out; those that are not answered by then it says on its standard error.
 set -eu
 systemctl --quiet is-active nginx && [ -e /etc/nginx/upstream.conf ] || exit 0
 pool=/etc/nginx/upstream.conf
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
-awk -v hosts=" $1 " -v drained=" $2 " -v leaving=" $3 " -v returning=" $4 " '
+
+# SECONDS COMMAND...: ends with 1 when the command has not ended with 0 within that time.
+within() {
+    end=$(($(date +%s) + $1))
+    shift
+    until "$@"; do
+        [ "$(date +%s)" -lt "$end" ] || return 1
+        sleep 0.1
+    done
+}
+
+# Whether none of the processes takes requests any more.
+have_left() {
+    for worker; do
+        [ -d "/proc/$worker" ] && ! grep -qs "shutting down" "/proc/$worker/cmdline" && return 1
+    done
+    return 0
+}
+
+# Whether no host out of the pool has a request of this balancer's; it may be gone from the inventory, or dead.
+all_answered() {
+    under_way=$(for server in $(sed -n 's/^server \([^ ]*\) .* down; # .*/\1/p' "$pool"); do
+        ss --no-header --tcp --numeric state established state syn-sent dst "$server"
+    done)
+    [ -z "$under_way" ]
+}
+
+awk -v hosts=" $2 " -v drained=" $3 " -v leaving=" $4 " -v returning=" $5 " '
     function among(names) { return index(names, " " host " ") > 0 }
     /^server .*; # / {
         host = $0
@@ -40,7 +68,13 @@ fi
 # Also where a run was killed before its reload.
 if [ $changed = yes ] || unit-outdated nginx reloaded "$pool" >/dev/null; then
     master=$(cat /run/nginx.pid)
-    before=$(cat "/proc/$master/task/$master/children")
+    workers=$(cat "/proc/$master/task/$master/children")
     systemctl reload nginx
-    echo "$before"
+    echo changed
+    within 10 have_left $workers || {
+        echo "nginx has not acted on its reload: of its processes $workers some still take requests." >&2
+        exit 1
+    }
 fi
+# Whoever is still at work has reload-mercy's more when the service stops.
+[ -z "$3$4" ] || within "$1" all_answered || printf 'Not waited for any longer:\n%s\n' "$under_way" >&2

@@ -25,6 +25,7 @@ REFUSED = 3  # the exit status when another run holds the lock
 CRASHES = 3  # a service that has ended by itself this often will not get ready
 POLL_SECONDS = 0.2
 LINES_TOLD = 100  # of the journal of a service that does not get ready
+UNITS = Path("/etc/systemd/system")
 
 
 def utc(seconds: float) -> str:
@@ -301,6 +302,33 @@ class Service(Unit):
         super().__init__(settings["unit"], release)
         self.settings = settings
 
+    def start(self) -> str:
+        """Start it anew; requests wait meanwhile, in a socket of systemd's, where the release brings one."""
+        self._hold()
+        return super().start()
+
+    def _hold(self, units: Path = UNITS) -> None:
+        """Let systemd hold the socket that the release brings, or none.
+
+        While it holds that one already, nobody is refused; the service has to end before the socket can change hands.
+        """
+        file, wanted = units / f"{self.name.removesuffix('.service')}.socket", self.release / "application.socket"
+        text = wanted.read_text() if wanted.exists() else ""
+        if not text and not file.exists():
+            return
+        if file.exists() and file.read_text() == text and _is_active(file.name):
+            return
+        systemctl = ["systemctl", "--quiet"]
+        subprocess.run([*systemctl, "daemon-reload"], check=True)
+        subprocess.run([*systemctl, "stop", self.name], check=True)
+        if file.exists():
+            subprocess.run([*systemctl, "disable", "--now", file.name], check=True)
+            file.unlink()
+        if text:
+            file.write_text(text)
+            subprocess.run([*systemctl, "daemon-reload"], check=True)
+            subprocess.run([*systemctl, "enable", "--now", file.name], check=False)  # says why it can't
+
     def look(self) -> str:
         """Whether all workers serve the release."""
         processes = self._workers() if self.settings["stats"] else [int(self._shown("MainPID"))]
@@ -358,7 +386,7 @@ class Background:
     NAME-worker.service is for every host, the rest for one of them. What has no [Install] is started by a timer.
     """
 
-    def __init__(self, home: Path, units: Path = Path("/etc/systemd/system")) -> None:
+    def __init__(self, home: Path, units: Path = UNITS) -> None:
         self.units, self.worker = units, f"{home.name}-worker.service"
         self.patterns = [self.worker, f"{home.name}-beat.service", f"{home.name}-periodic-*"]
 
@@ -412,6 +440,10 @@ def _directory(path: Path, owner: str, mode: int = 0o755) -> None:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(mode)
     shutil.chown(path, owner, owner)
+
+
+def _is_active(unit: str) -> bool:
+    return subprocess.run(["systemctl", "--quiet", "is-active", unit], check=False).returncode == 0
 
 
 def forgive(unit: str) -> None:

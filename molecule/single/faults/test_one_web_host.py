@@ -1,0 +1,52 @@
+"""The only web host starts its application anew: requests wait meanwhile, but not for one that has ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from testinfra.host import Host
+
+from support.cluster import APPLICATION
+from support.playbook import run
+from support.site import Site
+from support.traffic import Visitors
+from support.wait import eventually
+
+SOCKET = f"{APPLICATION}.socket"
+START = "hugproof-release start 60"
+
+
+def holds(host: Host) -> bool:
+    """Whether systemd holds the application's socket."""
+    return bool(host.run(f"systemctl --quiet is-active {SOCKET}").rc == 0)
+
+
+def test_nobody_is_turned_away_while_it_goes_over_to_another_release(
+    site: Site, application: Path, comers: Visitors
+) -> None:
+    (application / "RELEASE").write_text("another one")
+    before = site.service()
+    with comers.meanwhile("cached"):
+        run("playbooks/deploy.yml", site.cluster.inventory, app_source=str(application)).succeeded()
+    comers.visits[-1].assert_nobody_was_turned_away()
+    assert site.service() != before
+    assert holds(site.host)
+
+
+def test_nobody_waits_for_an_application_that_was_stopped(site: Site) -> None:
+    site.host.check_output(f"systemctl stop {APPLICATION}")
+    eventually(lambda: not holds(site.host))
+    site.host.check_output(f"systemctl start {APPLICATION}")
+    eventually(site.answers)
+    site.host.check_output(START)
+    assert site.answers()
+    assert holds(site.host)
+
+
+def test_nobody_waits_for_an_application_that_has_ended_by_itself(site: Site) -> None:
+    before = site.service()
+    site.host.check_output(f"systemctl kill --kill-whom=main --signal=KILL {APPLICATION}")
+    eventually(lambda: not holds(site.host))
+    eventually(lambda: site.service() != before and site.answers())
+    site.host.check_output(START)
+    assert holds(site.host)
