@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import testinfra
 from testinfra.host import Host
 
 from support import cluster as clusters
-from support.cluster import APPLICATION, Account, Cluster, manage
+from support.cluster import APPLICATION, PROJECT, Account, Cluster, manage
 from support.traffic import Visitors, visitors
 from support.wait import eventually
 from support.web import Browser
@@ -29,6 +30,7 @@ def _hosts(config: pytest.Config) -> dict[str, Host]:
 
 
 JOURNAL_LINES = 30
+SUITE_LIMIT = 600  # seconds
 
 
 @pytest.hookimpl(wrapper=True)
@@ -116,3 +118,21 @@ def member(visitor: Browser, account: Account) -> Browser:
     """A visitor who is logged in."""
     visitor.log_in(account.name, account.password)
     return visitor
+
+
+@pytest.fixture
+def run_suite(host: Host, cluster: Cluster) -> Callable[..., None]:
+    """Run the edge's suite on the host, with arguments of run_vtc.py's."""
+    suite = PROJECT / "roles" / "varnish_edge" / "tests"
+    directory = host.check_output("mktemp -d")
+    host.check_output(f"chown debian {directory}")
+    target = f"debian@{cluster.addresses[host.backend.host]}:{directory}"
+    scp = ["scp", "-q", "-r", "-F", str(PROJECT / ".lab" / "ssh_config"), str(suite), target]
+    subprocess.run(scp, check=True, timeout=SUITE_LIMIT)
+
+    def run(*arguments: str) -> None:
+        command = f"cd {directory}/{suite.name} && timeout {SUITE_LIMIT} python3 run_vtc.py {' '.join(arguments)}"
+        done = host.run(command)
+        assert done.rc == 0, done.stdout + done.stderr
+
+    return run

@@ -134,8 +134,9 @@ def test_a_variable_without_a_value(tmp_path: Path) -> None:
     assert "app_hooks" not in said
 
 
-def test_background_work_that_can_not_be_meant(refused: Refusal) -> None:
+def test_commands_that_can_not_be_meant(refused: Refusal) -> None:
     said = refused(
+        app_release_commands=["check", {"check": "--deploy"}, ""],
         app_celery_beat=True,
         app_celery_arguments=["-c", "2\n"],
         app_periodic={
@@ -147,6 +148,8 @@ def test_background_work_that_can_not_be_meant(refused: Refusal) -> None:
         },
     )
     for told in (
+        "app_release_commands has {'check': '--deploy'}: write a text, or a list of texts.",
+        "app_release_commands has '': write",
         "app_celery_beat is true, and app_celery_app is not set",
         "app_celery_arguments: write a list of texts of one line",
         "app_periodic has the name 'Clear it': write 40 lower-case letters",

@@ -221,3 +221,17 @@ def test_no_secret_is_in_git() -> None:
     assert [
         path.name for path in tracked() if path != Path(__file__) and key.search(path.read_text(errors="replace"))
     ] == []
+
+
+def test_the_tests_watch_for_tasks_that_there_are() -> None:
+    """Many wait for a task's name in what a run prints."""
+    text = "\n".join(path.read_text() for path in tracked("molecule/*.py"))
+    watched = set(re.findall(r"TASK \[(\w+) : ([^\]]+)\]", text))
+    assert len(watched) > 5
+    known = {
+        (path.parts[-3], task["name"])
+        for path in tracked("roles/*/tasks/*.yml")
+        for task in tasks(read(path))
+        if "name" in task
+    }
+    assert watched <= known

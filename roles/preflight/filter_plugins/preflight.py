@@ -109,12 +109,17 @@ def preflight_page(path: str) -> str:
     return ""
 
 
-def preflight_background(celery: Mapping[str, Any], periodic: object) -> list[str]:
-    """Return a sentence for each choice of background work that can't be meant.
+def preflight_commands(celery: Mapping[str, Any], periodic: object, release: list[object]) -> list[str]:
+    """Return a sentence for each choice of what is to be run beside the site that can't be meant.
 
-    `celery` has app_celery_app, app_celery_beat and app_celery_arguments; `periodic` is app_periodic.
+    `celery` has app_celery_app, app_celery_beat and app_celery_arguments; `periodic` is app_periodic, and `release`
+    app_release_commands.
     """
-    faults = []
+    faults = [
+        f"app_release_commands has {command!r}: write a text, or a list of texts."
+        for command in release
+        if not _is_command(command)
+    ]
     app = str(celery["app_celery_app"])
     if app and not APP.fullmatch(app):
         faults.append(
@@ -137,13 +142,18 @@ def preflight_background(celery: Mapping[str, Any], periodic: object) -> list[st
             faults.append(f"app_periodic: '{name}' has {found or 'nothing'}: write {PERIODIC}, and nothing else.")
             continue
         command, time = entry["command"], entry["on_calendar"]
-        if not _are_words(command.split() if isinstance(command, str) else command) or not command:
+        if not _is_command(command):
             faults.append(f"app_periodic: the command of '{name}' is {command!r}: write a text, or a list of texts.")
         if not isinstance(time, str) or not _are_words([time]) or not time.strip():
             faults.append(
                 f"app_periodic: on_calendar of '{name}' is {time!r}: write a text such as daily, or '04:30' in quotes."
             )
     return faults
+
+
+def _is_command(value: object) -> bool:
+    words = value.split() if isinstance(value, str) else value
+    return bool(words) and _are_words(words)
 
 
 def _are_words(value: object) -> bool:
@@ -192,5 +202,5 @@ class FilterModule:
             "preflight_environment": preflight_environment,
             "preflight_module": preflight_module,
             "preflight_page": preflight_page,
-            "preflight_background": preflight_background,
+            "preflight_commands": preflight_commands,
         }
