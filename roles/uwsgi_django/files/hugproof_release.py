@@ -244,8 +244,10 @@ class Unit(ABC):
 
         A service that ends before it is ready is started again, and need not have failed for good.
         """
-        for command in (["daemon-reload"], ["enable", "--quiet", self.name]):
-            subprocess.run(["systemctl", *command], check=True)
+        if self._shown("NeedDaemonReload") == "yes":
+            subprocess.run(["systemctl", "daemon-reload"], check=True)
+        if self._shown("UnitFileState") != "enabled":
+            subprocess.run(["systemctl", "enable", "--quiet", self.name], check=True)
         command = ["systemctl", "restart", self.name]
         return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr.strip()
 
@@ -303,9 +305,21 @@ class Service(Unit):
         self.settings = settings
 
     def start(self) -> str:
-        """Start it anew; requests wait meanwhile, in a socket of systemd's, where the release brings one."""
+        """Start it anew as the release's own unit says.
+
+        Requests wait meanwhile, in a socket of systemd's, where the release brings one.
+        """
+        self._place()
         self._hold()
         return super().start()
+
+    def _place(self, units: Path = UNITS) -> None:
+        """Put the release's unit in the place of what runs another one."""
+        file, wanted = units / self.name, self.release / "application.service"
+        if wanted.exists() and (not file.exists() or file.read_bytes() != wanted.read_bytes()):
+            draft = units / f".{self.name}.new"
+            draft.write_bytes(wanted.read_bytes())
+            draft.replace(file)
 
     def _hold(self, units: Path = UNITS) -> None:
         """Let systemd hold the socket that the release brings, or none.
