@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_people(release)
     release.add_argument("--repeats", type=_count, default=20, help="rounds (%(default)s)")
     release.add_argument("--rate", type=_positive, default=4.0, help="visits a second meanwhile (%(default)s)")
+    release.add_argument(
+        "--everything", action="store_true", help="also what breaks, is interrupted, restarts, leaves and joins"
+    )
 
     ways = commands.add_parser("switching", help="Ways to switch a uWSGI beside each other, on the first web host.")
     ways.set_defaults(run=_switching)
@@ -247,6 +250,7 @@ def _deploys(options: argparse.Namespace) -> None:
         profiles=options.profiles,
         rate=options.rate,
         rounds=options.repeats,
+        everything=options.everything,
         file=options.reports / "deploys.json",
     )
 

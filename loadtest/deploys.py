@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,62 +16,113 @@ from loadtest import load
 from loadtest.ladder import load_data, machine, playbook, say
 from loadtest.load import Load, Plan
 from loadtest.meters import Meters
+from loadtest.plays import run, run_until
+from loadtest.releases import BROKEN, Broken, release
 from loadtest.results import described, failures, histogram, merged
-from loadtest.target import PROJECT, LoadError, Target
+from loadtest.target import LoadError, Target
 
 RUNG = "cached"
+DEPLOY, ROLLBACK = "playbooks/deploy.yml", "playbooks/rollback.yml"
 CALM = "no release"
-CODE, REQUIREMENTS, BACK = "deploy, code alone", "deploy, other requirements", "rollback"
 CALM_SECONDS = 20
 # Versions of a small package that nothing needs: as many as there are, so that no release with one is kept any more.
 MINORS = range(10, 18)
+# Printed when the first web host has the new release, and waits for its workers.
+HALF_WAY = "TASK [uwsgi_django : Every worker is ready]"
+
+# What is done while visitors come, by its name; and what makes the variables of a release that is new to the hosts.
+Acts = dict[str, Callable[[], object]]
+New = Callable[..., dict[str, object]]
 
 
-def measure(target: Target, plan: Plan, *, profiles: int, rate: float, rounds: int, file: Path) -> None:
+def measure(
+    target: Target, plan: Plan, *, profiles: int, rate: float, rounds: int, everything: bool, file: Path
+) -> None:
     """Deploy the example application and go back, round after round, while `rate` visits a second come; writes `file`.
 
-    Raises LoadError when a playbook fails, or visitors come to no answer at all.
+    With `everything` also what breaks, is interrupted, restarts, leaves and joins. Raises LoadError when a playbook
+    does not end as it is to, or visitors come to no answer at all.
     """
     playbook(target, f"playbooks/{RUNG}.yml")
     load_data(target, plan, profiles=profiles)
-    found: list[dict[str, Any]] = []
-    try:
-        for number in range(1, rounds + 1):
-            found.append(_round(target, plan, rate, number))
-    finally:
-        load_data(target, plan, accounts=0)
-        playbook(target, f"playbooks/{RUNG}.yml")
-    results = {
+    results: dict[str, Any] = {
         "machine": machine(),
         "web_hosts": len(target.groups["web"]),
         "caps": target.caps,
         "visits_per_second": rate,
-        "rounds": found,
+        "rounds": [],
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(results, indent=1))
+    try:
+        for number in range(1, rounds + 1):
+            results["rounds"].append(_round(target, plan, rate, number, everything=everything))
+            file.write_text(json.dumps(results, indent=1))
+    finally:
+        load_data(target, plan, accounts=0)
+        playbook(target, f"playbooks/{RUNG}.yml")
     print(table(results))
 
 
-def _round(target: Target, plan: Plan, rate: float, number: int) -> dict[str, Any]:
-    found = {}
-    with _visitors(target, plan, rate, found, CALM):
-        time.sleep(CALM_SECONDS)
+def _round(target: Target, plan: Plan, rate: float, number: int, *, everything: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="release-") as directory:
-        source = Path(directory) / "app"
-        shutil.copytree(PROJECT / "app", source, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        (source / "RELEASE").write_text(f"{time.time()}\n")
-        with _visitors(target, plan, rate, found, CODE):
-            playbook(target, "playbooks/deploy.yml", app_source=str(source))
-        with (source / "requirements.txt").open("a") as requirements:
-            requirements.write(f"\nsix==1.{MINORS[number % len(MINORS)]}.0\n")
-        with _visitors(target, plan, rate, found, REQUIREMENTS):
-            playbook(target, "playbooks/deploy.yml", app_source=str(source))
-        with _visitors(target, plan, rate, found, BACK):
-            playbook(target, "playbooks/rollback.yml")
-    for kind, measured in found.items():
-        say(f"round {number}, {kind}: {measured}")
+
+        def new(name: str, appended: dict[str, str] | None = None) -> dict[str, object]:
+            return release(Path(directory), f"{name.replace(' ', '-')}-{time.time()}", appended)
+
+        acts = _releases(target, new, number)
+        if everything:
+            good = new("good")
+            acts |= _faults(target, new, good) | _hosts(target, good)
+        for kind, act in acts.items():
+            with _visitors(target, plan, rate, found, kind):
+                act()
+            say(f"round {number}, {kind}: {found[kind]}")
     return found
+
+
+def _releases(target: Target, new: New, number: int) -> Acts:
+    """What is done again and again: releases and the way back."""
+    package = {"requirements.txt": f"\nsix==1.{MINORS[number % len(MINORS)]}.0\n"}
+    return {
+        CALM: lambda: time.sleep(CALM_SECONDS),
+        "deploy, code alone": lambda: playbook(target, DEPLOY, **new("code")),
+        "deploy, other requirements": lambda: playbook(target, DEPLOY, **new("requirements", package)),
+        "rollback": lambda: playbook(target, ROLLBACK),
+    }
+
+
+def _faults(target: Target, new: New, good: dict[str, object]) -> Acts:
+    """What goes wrong: deploys that are killed or do not work; `good` runs in the end."""
+
+    def killed(variables: dict[str, object]) -> None:
+        run_until(HALF_WAY, DEPLOY, target.inventory, **variables)
+
+    def fails(kind: str, broken: Broken) -> None:
+        done = run(DEPLOY, target.inventory, **new(kind, broken.appended), **broken.variables)
+        if done.returncode == 0 or broken.told not in done.words:
+            raise LoadError(f"{DEPLOY} was to fail with '{broken.told}':\n{done.output[-3000:]}")
+
+    second = target.groups["web"][1:2] == ["web2"]
+    kinds = {kind: broken for kind, broken in BROKEN.items() if second or "second host" not in kind}
+    return {
+        "deploy, killed and undone": lambda: (killed(new("undone")), playbook(target, ROLLBACK)),
+        "deploy, killed and finished": lambda: (killed(good), playbook(target, DEPLOY, **good)),
+        **{f"broken: {kind}": functools.partial(fails, kind, broken) for kind, broken in kinds.items()},
+    }
+
+
+def _hosts(target: Target, good: dict[str, object]) -> Acts:
+    """What is done to web hosts, which run `good`."""
+    last = {"host": target.groups["web"][-1]}
+    several = {
+        "a web host is drained": lambda: playbook(target, "playbooks/drain.yml", **last),
+        "it is put back": lambda: playbook(target, "playbooks/undrain.yml", **last),
+        "a web host leaves": lambda: playbook(target, "playbooks/retire.yml", **last),
+        "it joins": lambda: playbook(target, "site.yml", **good),
+    }
+    restart = {"rolling restart": lambda: playbook(target, "playbooks/restart.yml")}
+    return restart | (several if len(target.groups["web"]) > 1 else {})
 
 
 @contextmanager
@@ -101,7 +152,7 @@ def table(results: dict[str, Any]) -> str:
         "|---|" + "---|" * 6,
     ]
     calm = statistics.median(round_[CALM]["p99"] for round_ in results["rounds"])
-    for kind in (CALM, CODE, REQUIREMENTS, BACK):
+    for kind in results["rounds"][0]:
         rounds = [round_[kind] for round_ in results["rounds"]]
         middle = {
             name: statistics.median(one[name] for one in rounds) for name in ("seconds", "p50", "p99", "memory_mb")

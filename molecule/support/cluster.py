@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +74,6 @@ def variant(cluster: Cluster, directory: Path, after: str, line: str) -> Path:
     assert text.count(after) == 1
     (inventory / "hosts.yml").write_text(text.replace(after, after + line))
     return inventory
-
-
-def copy_application(directory: Path) -> Path:
-    """Copy the example application's source to `directory`, to be changed there."""
-    copy = directory / "app"
-    shutil.copytree(PROJECT / "app", copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    return copy
 
 
 def manage(host: Host, *arguments: str, **environment: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from loadtest.plays import Run, run
 from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster
-from support.playbook import Run, run
 from support.web import Browser
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 import testinfra
+from loadtest.plays import run
 from testinfra.host import Host
 
 from support import cluster as clusters
 from support.cluster import APPLICATION, Cluster, requests
 from support.files import digests
 from support.lab import lab
-from support.playbook import run
 from support.traffic import Visitors
 from support.web import Browser
 

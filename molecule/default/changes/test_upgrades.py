@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
+from loadtest.plays import run
 from loadtest.results import summary
 from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster
-from support.playbook import run
 from support.traffic import Visitors
 from support.wait import eventually
 

@@ -6,62 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loadtest.plays import Run, run, run_until, run_watched
+from loadtest.releases import BROKEN, EXTRA, HARMLESS, MIGRATION, Broken, release
 from testinfra.host import Host
 
-from support.cluster import APPLICATION, Cluster, copy_application, uwsgi_stats
-from support.playbook import Run, run, run_until, run_watched
+from support.cluster import APPLICATION, Cluster, uwsgi_stats
 from support.traffic import Visitors
 from support.wait import eventually
 from support.web import Browser, stylesheet
 
 STEPS = ["before_build", "before_migrate", "after_migrate", "before_switch", "after_switch", "after_release"]
 DEPLOY, ROLLBACK = "playbooks/deploy.yml", "playbooks/rollback.yml"
-
-# Runs where uWSGI has loaded the application, not where a release is tried out before.
-ONLY_UNDER_UWSGI = """
-import socket
-try:
-    import uwsgi
-except ImportError:
-    uwsgi = None
-"""
-NEVER_READY = (
-    ONLY_UNDER_UWSGI
-    + """
-whole = application
-def application(environ, start_response):
-    if uwsgi and environ["PATH_INFO"] == "/-/ready/":
-        start_response("503 Service Unavailable", [])
-        return [b""]
-    return whole(environ, start_response)
-"""
-)
-DIES_ON_THE_SECOND_HOST = (
-    ONLY_UNDER_UWSGI
-    + """
-if uwsgi and socket.gethostname() == "web2":
-    raise RuntimeError("this host is not like the first one")
-"""
-)
-CRASHES = """
-def application(environ, start_response):
-    raise RuntimeError("the first request is one too many")
-"""
-MIGRATION = """
-from django.db import migrations, models
-
-class Migration(migrations.Migration):
-    dependencies = [("people", "0001_initial")]
-    operations = [{operation}]
-"""
-FAILS = "migrations.RunSQL('SELECT no_such_column')"
-HARMLESS = (
-    "migrations.AlterField('profile', 'company', models.ForeignKey("
-    "'people.company', models.CASCADE, related_name='profiles', db_index=False)), "
-    "migrations.AddField('profile', 'note', models.TextField(null=True))"
-)
-EXTRA = "migrations.AddField('profile', 'extra', models.TextField(null=True))"
-TAKES_AWAY = "migrations.RemoveField('profile', 'company')"
 
 
 def running(hosts: list[Host]) -> list[set[str]]:
@@ -81,16 +36,6 @@ def deploy(cluster: Cluster, tmp_path: Path) -> Callable[..., Run]:
         return run(DEPLOY, cluster.inventory, **release(tmp_path, name, appended), **variables)
 
     return deployed
-
-
-def release(directory: Path, name: str, appended: dict[str, str] | None = None) -> dict[str, object]:
-    """The variables for a release of the example application."""
-    source = copy_application(directory / name)
-    (source / "RELEASE").write_text(name)
-    for path, text in (appended or {}).items():
-        with (source / path).open("a") as file:
-            file.write(text)
-    return {"app_source": str(source)}
 
 
 def hooks(directory: Path) -> dict[str, str]:
@@ -138,28 +83,12 @@ def test_the_same_release_again_changes_nothing(cluster: Cluster, web: list[Host
     assert set(run(DEPLOY, cluster.inventory, **variables).succeeded().changed.values()) == {0}
 
 
-@pytest.mark.parametrize(
-    ("appended", "variables", "told"),
-    [
-        ({"config/wsgi.py": "import no_such_module"}, {}, "No module named 'no_such_module'"),
-        ({"config/wsgi.py": CRASHES}, {}, "the first request is one too many"),
-        ({"config/settings.py": "INSTALLED_APPS += ['no_such_app']"}, {}, "No module named 'no_such_app'"),
-        ({"people/migrations/0002_fails.py": MIGRATION.format(operation=FAILS)},
-         {"uwsgi_django_breaking_migrations": "allow"}, "does not exist"),
-        ({"people/migrations/0002_takes_away.py": MIGRATION.format(operation=TAKES_AWAY)}, {},
-         "people.0002_takes_away: Remove field company from profile"),
-        ({"config/wsgi.py": NEVER_READY}, {"uwsgi_django_ready_timeout": 15}, "/-/ready/ is answered with 503"),
-        ({"config/wsgi.py": DIES_ON_THE_SECOND_HOST}, {}, "this host is not like the first one"),
-    ],
-    ids=["import error", "crash at the first request", "wrong settings", "failing migration", "breaking migration",
-         "never ready", "does not start on the second host"],
-)  # fmt: skip
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=list(BROKEN))
 def test_nobody_notices_a_broken_release(
-    web: list[Host], deploy: Callable[..., Run], visited: None,
-    appended: dict[str, str], variables: dict[str, object], told: str,
-) -> None:  # fmt: skip
-    done = deploy("broken", appended, **variables).failed()
-    assert told in done.words
+    web: list[Host], deploy: Callable[..., Run], visited: None, broken: Broken
+) -> None:
+    done = deploy("broken", broken.appended, **broken.variables).failed()
+    assert broken.told in done.words
     assert "is not in service" in done.words
     assert running(web) == [{"one"}, {"one"}]
     for host in web:

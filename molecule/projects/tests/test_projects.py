@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from loadtest.plays import Run, run
 from testinfra.host import Host
 
 from support.cluster import APPLICATION, manage
-from support.playbook import Run, run
 from support.wait import eventually
 from support.web import Browser
 

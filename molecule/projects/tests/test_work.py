@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from loadtest.plays import Run, run
 from test_projects import STARTERS, write_inventory
 from testinfra.host import Host
 
 from support.cluster import APPLICATION, manage
-from support.playbook import Run, run
 from support.wait import eventually
 
 DEPLOY = "playbooks/deploy.yml"

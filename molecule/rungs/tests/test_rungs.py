@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
+from loadtest.plays import run, run_watched
 from testinfra.host import Host
 
 from support import sockets
 from support.cluster import APPLICATION, Account, Cluster, manage, requests
-from support.playbook import run, run_watched
 from support.traffic import Visitors, Visits, visitors
 from support.wait import eventually
 from support.web import Browser, stylesheet

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from loadtest.releases import copy_application
 from testinfra.host import Host
 
-from support.cluster import Cluster, copy_application
+from support.cluster import Cluster
 from support.files import digests
 from support.site import Site
 from support.web import Browser

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from loadtest.plays import run, start
+
 from support.cluster import PROJECT, variant
-from support.playbook import run, start
 from support.site import Site
 from support.wait import eventually
 

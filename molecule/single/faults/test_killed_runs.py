@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from loadtest.plays import run, run_until
+from loadtest.releases import copy_application
 
-from support.cluster import APPLICATION, copy_application
-from support.playbook import run, run_until
+from support.cluster import APPLICATION
 from support.site import Site
 from support.wait import eventually
 from support.web import Answer, Browser, stylesheet

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loadtest.plays import run
 from testinfra.host import Host
 
 from support.cluster import APPLICATION
-from support.playbook import run
 from support.site import Site
 from support.traffic import Visitors
 from support.wait import eventually

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.cluster import PROJECT
+from loadtest.target import BIN, PROJECT
 
 RECAP = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 LIMIT = 900
@@ -46,7 +46,7 @@ class Run:
 
 def _command(playbook: str, inventory: Path, arguments: tuple[str, ...], variables: dict[str, object]) -> list[str]:
     extra = ["-e", json.dumps(variables)] if variables else []
-    return ["ansible-playbook", "-i", str(inventory), *arguments, *extra, str(PROJECT / playbook)]
+    return [str(BIN / "ansible-playbook"), "-i", str(inventory), *arguments, *extra, str(PROJECT / playbook)]
 
 
 def run(playbook: str, inventory: Path, *arguments: str, **variables: object) -> Run:
