@@ -1,4 +1,4 @@
-# sh -s -- SECONDS HOSTS DRAINED LEAVING RETURNING, the last four of them names of web hosts in one word: of HOSTS, takes
+# sh -s -- SECONDS HOSTS DRAINED LEAVING RETURNING, the last four names of web hosts in one word: of HOSTS, takes
 # those in DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in
 # LEAVING do so from now on, until they are in RETURNING.
 #
@@ -6,8 +6,8 @@
 #
 # The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is
 # not in HOSTS. Where nginx does not run there is nothing to do. Says `changed` where something was, and waits for it to
-# have an effect. Then requests under way at hosts out of the pool are waited for, at most for SECONDS, if the run takes
-# any out; those that are not answered by then it says on its standard error.
+# have an effect. Then, for at most SECONDS, if they are not empty, for requests under way at hosts out of the pool: it
+# says which are not answered by then.
 set -eu
 systemctl --quiet is-active nginx && [ -e /etc/nginx/upstream.conf ] || exit 0
 pool=/etc/nginx/upstream.conf
@@ -77,4 +77,4 @@ if [ $changed = yes ] || unit-outdated nginx reloaded "$pool" >/dev/null; then
     }
 fi
 # Whoever is still at work has reload-mercy's more when the service stops.
-[ -z "$3$4" ] || within "$1" all_answered || printf 'Not waited for any longer:\n%s\n' "$under_way" >&2
+[ -z "$1" ] || within "$1" all_answered || printf 'Not waited for any longer:\n%s\n' "$under_way"

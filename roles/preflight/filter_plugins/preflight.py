@@ -118,7 +118,7 @@ def preflight_commands(celery: Mapping[str, Any], periodic: object, release: lis
     faults = [
         f"app_release_commands has {command!r}: write a text, or a list of texts."
         for command in release
-        if not _is_command(command)
+        if not (command.strip() if isinstance(command, str) else _are_arguments(command))
     ]
     app = str(celery["app_celery_app"])
     if app and not APP.fullmatch(app):
@@ -142,7 +142,7 @@ def preflight_commands(celery: Mapping[str, Any], periodic: object, release: lis
             faults.append(f"app_periodic: '{name}' has {found or 'nothing'}: write {PERIODIC}, and nothing else.")
             continue
         command, time = entry["command"], entry["on_calendar"]
-        if not _is_command(command):
+        if not _are_words(command.split() if isinstance(command, str) else command) or not command:
             faults.append(f"app_periodic: the command of '{name}' is {command!r}: write a text, or a list of texts.")
         if not isinstance(time, str) or not _are_words([time]) or not time.strip():
             faults.append(
@@ -151,9 +151,8 @@ def preflight_commands(celery: Mapping[str, Any], periodic: object, release: lis
     return faults
 
 
-def _is_command(value: object) -> bool:
-    words = value.split() if isinstance(value, str) else value
-    return bool(words) and _are_words(words)
+def _are_arguments(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str | int | float) for word in value)
 
 
 def _are_words(value: object) -> bool:

@@ -314,34 +314,28 @@ class Service(Unit):
         return super().start()
 
     def _place(self, units: Path = UNITS) -> None:
-        """Put the release's unit in the place of what runs another one."""
-        file, wanted = units / self.name, self.release / "application.service"
-        if wanted.exists() and (not file.exists() or file.read_bytes() != wanted.read_bytes()):
-            draft = units / f".{self.name}.new"
-            draft.write_bytes(wanted.read_bytes())
-            draft.replace(file)
+        """Put the release's unit in the place of what runs another one. Raises SystemExit where systemd refuses it."""
+        wanted = self.release / "application.service"
+        if wanted.exists() and wanted.read_text() != _text(units / self.name):
+            command = ["systemd-analyze", "verify", "--man=no", f"{wanted}:{self.name}"]
+            if subprocess.run(command, check=False).returncode:
+                sys.exit(f"systemd refuses the unit of release {self.release.name}.")
+            _put(units / self.name, wanted.read_text())
 
     def _hold(self, units: Path = UNITS) -> None:
         """Let systemd hold the socket that the release brings, or none.
 
-        While it holds that one already, nobody is refused; the service has to end before the socket can change hands.
+        While it holds that one already, nobody is refused. Else the service has to end first: the socket is there when
+        it starts.
         """
         file, wanted = units / f"{self.name.removesuffix('.service')}.socket", self.release / "application.socket"
-        text = wanted.read_text() if wanted.exists() else ""
-        if not text and not file.exists():
-            return
-        if file.exists() and file.read_text() == text and _is_active(file.name):
-            return
-        systemctl = ["systemctl", "--quiet"]
-        subprocess.run([*systemctl, "daemon-reload"], check=True)
-        subprocess.run([*systemctl, "stop", self.name], check=True)
-        if file.exists():
-            subprocess.run([*systemctl, "disable", "--now", file.name], check=True)
-            file.unlink()
-        if text:
-            file.write_text(text)
-            subprocess.run([*systemctl, "daemon-reload"], check=True)
-            subprocess.run([*systemctl, "enable", "--now", file.name], check=False)  # says why it can't
+        if not wanted.exists():
+            if file.exists():
+                subprocess.run(["systemctl", "--quiet", "stop", self.name, file.name], check=True)
+                file.unlink()
+        elif _put(file, wanted.read_text()) or not _is_active(file.name):
+            subprocess.run(["systemctl", "daemon-reload"], check=True)
+            subprocess.run(["systemctl", "--quiet", "stop", self.name, file.name], check=True)
 
     def look(self) -> str:
         """Whether all workers serve the release."""
@@ -429,11 +423,7 @@ class Background:
             if "[Install]" in placed[name]:
                 subprocess.run(["systemctl", "disable", "--quiet", "--now", name], check=True)
             (self.units / name).unlink()
-        changed = [name for name, text in wanted.items() if placed.get(name) != text]
-        for name in changed:
-            draft = self.units / f".{name}.new"
-            draft.write_text(wanted[name])
-            draft.replace(self.units / name)
+        changed = [name for name, text in wanted.items() if _put(self.units / name, text)]
         if gone or wanted:  # also when a run was killed before it came to this
             subprocess.run(["systemctl", "daemon-reload"], check=True)
         units = [self._unit(name, release) for name, text in wanted.items() if release and "[Install]" in text]
@@ -454,6 +444,20 @@ def _directory(path: Path, owner: str, mode: int = 0o755) -> None:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(mode)
     shutil.chown(path, owner, owner)
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def _put(file: Path, text: str) -> bool:
+    """Let a file have a text, at once; whether it had another one."""
+    if _text(file) == text:
+        return False
+    draft = file.with_name(f".{file.name}.new")
+    draft.write_text(text)
+    draft.replace(file)
+    return True
 
 
 def _is_active(unit: str) -> bool:
