@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument(
         "--everything", action="store_true", help="also what breaks, is interrupted, restarts, leaves and joins"
     )
+    release.add_argument("--fresh", action="store_true", help="forget earlier results")
 
     ways = commands.add_parser("switching", help="Ways to switch a uWSGI beside each other, on the first web host.")
     ways.set_defaults(run=_switching)
@@ -251,6 +252,7 @@ def _deploys(options: argparse.Namespace) -> None:
         rate=options.rate,
         rounds=options.repeats,
         everything=options.everything,
+        fresh=options.fresh,
         file=options.reports / "deploys.json",
     )
 

@@ -36,31 +36,43 @@ New = Callable[..., dict[str, object]]
 
 
 def measure(
-    target: Target, plan: Plan, *, profiles: int, rate: float, rounds: int, everything: bool, file: Path
+    target: Target, plan: Plan, *, profiles: int, rate: float, rounds: int, everything: bool, fresh: bool, file: Path
 ) -> None:
     """Deploy the example application and go back, round after round, while `rate` visits a second come; writes `file`.
 
-    With `everything` also what breaks, is interrupted, restarts, leaves and joins. Raises LoadError when a playbook
-    does not end as it is to, or visitors come to no answer at all.
+    With `everything` also what breaks, is interrupted, restarts, leaves and joins. Rounds that the file has of the same
+    cluster count, unless `fresh`. Raises LoadError when a playbook does not end as it is to, or visitors come to no
+    answer at all.
     """
-    playbook(target, f"playbooks/{RUNG}.yml")
-    load_data(target, plan, profiles=profiles)
-    results: dict[str, Any] = {
-        "machine": machine(),
+    same = {
         "web_hosts": len(target.groups["web"]),
         "caps": target.caps,
         "visits_per_second": rate,
-        "rounds": [],
+        "everything": everything,
     }
+    results: dict[str, Any] = {"machine": machine(), **same, "rounds": [] if fresh else _rounds_before(file, same)}
+    playbook(target, f"playbooks/{RUNG}.yml")
+    load_data(target, plan, profiles=profiles)
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for number in range(1, rounds + 1):
+        for number in range(len(results["rounds"]) + 1, rounds + 1):
             results["rounds"].append(_round(target, plan, rate, number, everything=everything))
             file.write_text(json.dumps(results, indent=1))
     finally:
         load_data(target, plan, accounts=0)
         playbook(target, f"playbooks/{RUNG}.yml")
     print(table(results))
+
+
+def _rounds_before(file: Path, same: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rounds of a file whose cluster and choices are the same. Raises LoadError when they are others."""
+    if not file.exists():
+        return []
+    before = json.loads(file.read_text())
+    if {name: before.get(name) for name in same} != same:
+        raise LoadError(f"{file} has rounds of another cluster or other choices: write --fresh, or --reports.")
+    say(f"{file} has {len(before['rounds'])} rounds; the next ones are added.")
+    return list(before["rounds"])
 
 
 def _round(target: Target, plan: Plan, rate: float, number: int, *, everything: bool) -> dict[str, Any]:
