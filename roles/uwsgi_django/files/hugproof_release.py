@@ -244,7 +244,8 @@ class Unit(ABC):
 
         A service that ends before it is ready is started again, and need not have failed for good.
         """
-        if self._shown("NeedDaemonReload") == "yes":
+        # A file that was gone for a while is not read anew without.
+        if self._shown("NeedDaemonReload") == "yes" or self._shown("LoadState") != "loaded":
             subprocess.run(["systemctl", "daemon-reload"], check=True)
         if self._shown("UnitFileState") != "enabled":
             subprocess.run(["systemctl", "enable", "--quiet", self.name], check=True)
