@@ -14,13 +14,15 @@ pool=/etc/nginx/upstream.conf
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
-# SECONDS COMMAND...: ends with 1 when the command has not ended with 0 within that time.
+poll_seconds=0.1 # between two looks at a condition that is waited for
+
+# LIMIT CONDITION...: waits until the condition, a command, ends with 0; ends with 1 when LIMIT seconds are over.
 within() {
     end=$(($(date +%s) + $1))
     shift
     until "$@"; do
         [ "$(date +%s)" -lt "$end" ] || return 1
-        sleep 0.1
+        sleep "$poll_seconds"
     done
 }
 
