@@ -148,15 +148,16 @@ def test_a_subnet_that_the_machine_uses_otherwise_is_refused(lab: Trial) -> None
 
 
 def test_hosts_get_through_a_firewall_that_drops_what_is_forwarded(lab: Trial) -> None:
-    chain = (
-        "add table inet labtrial; add chain inet labtrial forward {type filter hook forward priority 0; policy drop;}"
-    )
+    chain = "add table inet labtrial; add chain inet labtrial forward {type filter hook forward priority 0; policy drop;}"
+    # Of this lab alone: where bridges are filtered as well, it would cut the hosts of every other lab off each other.
+    chain += '; add rule inet labtrial forward iifname != "hp10-45-10" oifname != "hp10-45-10" accept comment "others"'
     _output(*AS_ROOT, "nft", chain)
     try:
         lab.run("up")
         lab.ssh("alone", "sudo apt-get -qq -o APT::Update::Error-Mode=any update")
         lab.run("down")
-        assert "accept" not in _output(*AS_ROOT, "nft", "list", "table", "inet", "labtrial")
+        rules = _output(*AS_ROOT, "nft", "list", "table", "inet", "labtrial")
+        assert [line for line in rules.splitlines() if "accept" in line and "others" not in line] == []
     finally:
         _output(*AS_ROOT, "nft", "delete", "table", "inet", "labtrial")
         lab.run("down")
