@@ -1,8 +1,8 @@
-"""Look at a Django project as the site will run it: python check_app.py HOST SESSION_COOKIE NEVER_CACHED HEALTH PATH...
+"""Look at a Django project as the site will run it: check_app.py HOST COOKIE STATIC_URL NEVER_CACHED HEALTH PATH...
 
 Run in the source directory, with the release's environment, a database of its own (SQLite) and a cache in memory.
-NEVER_CACHED is a list of path prefixes in JSON, HEALTH the path that has to be answered below 400. Follows links from
-the paths, as somebody without a session does.
+COOKIE is the session's, NEVER_CACHED a list of path prefixes in JSON, HEALTH the path that has to be answered below
+400. Follows links from the paths, as somebody without a session does.
 Prints JSON: {"breaks": [SENTENCE...], "costs": [SENTENCE...], "looked_at": [PATH...]}. What breaks keeps the project
 from working here; what costs makes pages go to the application that could be cached.
 """
@@ -17,6 +17,7 @@ import tempfile
 import types
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 PAGES = 40  # as many are looked at
@@ -27,7 +28,7 @@ LOCAL = ("django.", "whitenoise.", "hugproof_static.")  # storages that keep fil
 UNCACHEABLE = {"private", "no-store", "no-cache", "max-age=0", "s-maxage=0"}
 
 sys.path.insert(0, str(Path.cwd()))
-host, session_cookie, never_cached, health, *paths = sys.argv[1:]
+host, session_cookie, static_url, never_cached, health, *paths = sys.argv[1:]
 prefixes = tuple(json.loads(never_cached))
 breaks: list[str] = []
 costs: list[str] = []
@@ -53,6 +54,7 @@ def settings_of_its_own(directory: str) -> None:
     """Put a database and a cache of this process's own over the project's settings."""
     project = importlib.import_module(os.environ["DJANGO_SETTINGS_MODULE"])
     names = {name: getattr(project, name) for name in dir(project) if name.isupper()}
+    check_static_files(names)
     names["DATABASES"] = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{directory}/check.sqlite3"}}
     names["DATABASE_ROUTERS"] = []
     caches = set(names.get("CACHES", {})) | {"default"}
@@ -76,6 +78,21 @@ def settings_of_its_own(directory: str) -> None:
     vars(module).update(names)
     sys.modules["hugproof_check"] = module
     os.environ["DJANGO_SETTINGS_MODULE"] = "hugproof_check"
+
+
+def check_static_files(project: dict[str, Any]) -> None:
+    """Whether uWSGI serves what the project's settings say; files in a bucket are not its business."""
+    storages = [project.get("STATICFILES_STORAGE"), project.get("STORAGES", {}).get("staticfiles", {}).get("BACKEND")]
+    if not all(storage.startswith(LOCAL) for storage in storages if storage):
+        return
+    root, url = str(project.get("STATIC_ROOT") or ""), str(project.get("STATIC_URL") or "")
+    if root != os.environ["DJANGO_STATIC_ROOT"]:
+        breaks.append(
+            f"STATIC_ROOT is {root!r}, where uWSGI does not look: let the settings take it from DJANGO_STATIC_ROOT, or "
+            "write app_settings_adapted: true."
+        )
+    if "//" not in url and url.strip("/") != static_url.strip("/"):
+        breaks.append(f"app_static_url is '{static_url}', and STATIC_URL '{url}': write app_static_url.")
 
 
 def check_deployment() -> None:

@@ -1,7 +1,8 @@
-"""Print the migrations that a release would apply, as JSON: {"pending": [NAME...], "breaking": [SENTENCE...]}.
+"""Print the migrations that a release would apply, as JSON with the keys pending, breaking and missing, each a list.
 
 Run in the release's source directory, with its environment. Breaking is what takes away or changes something that the
-release which runs meanwhile may need: it goes on serving until its host switches, and after a way back.
+release which runs meanwhile may need: it goes on serving until its host switches, and after a way back. Missing are
+those that would make the tables of an app's models. Both are sentences.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path.cwd()))
 import django
 
 django.setup()
+from django.apps import apps  # noqa: E402
 from django.db import connection, models  # noqa: E402
 from django.db.migrations import operations  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
@@ -72,4 +74,11 @@ for migration, _ in plan:
             created.add(model)
         elif model not in created and breaks(operation, migration.app_label, before, state):
             breaking.append(f"{migration.app_label}.{migration.name}: {operation.describe()}")
-print(json.dumps({"pending": [f"{step.app_label}.{step.name}" for step, _ in plan], "breaking": breaking}))
+there = set(connection.introspection.table_names())
+missing = []
+for app in sorted(executor.loader.unmigrated_apps):
+    made = [model for model in apps.get_app_config(app).get_models() if model._meta.can_migrate(connection)]
+    if tables := sorted({model._meta.db_table for model in made} - there):
+        missing.append(f"{app} has models and no migrations, so nothing makes its tables {', '.join(tables)}")
+pending = [f"{step.app_label}.{step.name}" for step, _ in plan]
+print(json.dumps({"pending": pending, "breaking": breaking, "missing": missing}))

@@ -52,8 +52,9 @@ def status_of(path: str) -> str:
     return said[0]
 
 
-for path, limit in zip(paths, [400] + [500] * len(paths), strict=False):
+for number, path in enumerate(paths):
+    variable, limit = ("app_smoke_paths has", 500) if number else ("app_health_path is", 400)
     answered = status_of(path)
     print(path, answered)
     if int(answered.split()[0]) >= limit:
-        sys.exit(f"{path} is answered with {answered}, not below {limit}.")
+        sys.exit(f"{variable} '{path}', which the release answers with {answered}, not below {limit}.")
