@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from loadtest.plays import Run, run, run_until, run_watched
-from loadtest.releases import BROKEN, EXTRA, HARMLESS, MIGRATION, Broken, release
+from loadtest.releases import BROKEN, EXTRA, HARMLESS, MIGRATION, Broken, copy_application, release
 from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster, uwsgi_stats
@@ -55,14 +57,23 @@ def visited(comers: Visitors) -> Iterator[None]:
 
 
 def test_releases_one_after_the_other_and_the_way_back(
-    cluster: Cluster, web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None
+    cluster: Cluster, web: list[Host], deploy: Callable[..., Run], visitor: Browser, tmp_path: Path, visited: None
 ) -> None:
     deploy("one", app_environment={"LANGUAGE_CODE": "en-gb"}).succeeded()
     assert running(web) == [{"one"}, {"one"}]
-    migration = {"people/migrations/0002_harmless.py": MIGRATION.format(operation=HARMLESS)}
+    kept = stylesheet(visitor.get("/"))
+    eventually(lambda: visitor.get(kept).is_hit)
+    changes = {
+        "people/migrations/0002_harmless.py": MIGRATION.format(operation=HARMLESS),
+        "people/static/people/people.css": "/* the second one */",
+    }
     commands = ["check", ["check", "--deploy"]]
-    deploy("two", migration, app_hooks=hooks(tmp_path), app_release_commands=commands).succeeded()
+    deploy("two", changes, app_hooks=hooks(tmp_path), app_release_commands=commands).succeeded()
     assert running(web) == [{"two"}, {"two"}]
+    # Pages in a cache, the visitor's own as well, still name the stylesheet of before.
+    assert visitor.get(kept).is_hit
+    assert visitor.get(f"{kept}?unseen={secrets.token_hex(8)}").status == 200
+    eventually(lambda: stylesheet(visitor.get("/")) != kept)
     for host in web:
         assert host.check_output("cat /run/hooks").split() == STEPS
         host.check_output("rm /run/hooks")
@@ -96,13 +107,20 @@ def test_nobody_notices_a_broken_release(
         assert not host.file(f"/srv/{APPLICATION}/switching").exists
 
 
-def test_a_hook_that_fails_on_the_second_host_takes_the_first_one_back(
-    web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("before_migrate", "is not in service: this run has switched no host"),
+        ("before_switch", "is not in service: it failed on web2"),
+    ],
+)
+def test_what_fails_on_the_second_host_leaves_the_old_release_on_both(
+    web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None, step: str, told: str
 ) -> None:
     hook = tmp_path / "hook.yml"
     hook.write_text("- ansible.builtin.fail: {msg: 'not on this host'}\n  when: inventory_hostname == 'web2'\n")
-    done = deploy("hooked", app_hooks={"before_switch": str(hook)}).failed()
-    assert "is not in service: it failed on web2" in done.words
+    done = deploy(f"hooked {step}", app_hooks={step: str(hook)}).failed()
+    assert told in done.words
     assert "not on this host" in done.words
     assert running(web) == [{"one"}, {"one"}]
     assert not any(host.file("/run/hugproof-release.lock").exists for host in web)
@@ -208,3 +226,22 @@ def test_what_the_hosts_do_not_have_can_not_be_gone_back_to(cluster: Cluster, we
 def test_a_rung_that_the_site_is_not_at(cluster: Cluster) -> None:
     done = run(DEPLOY, cluster.inventory, site_rung="uwsgi").failed()
     assert "does not serve people at the uwsgi rung yet: run site.yml first" in done.words
+
+
+def test_releases_out_of_a_repository(cluster: Cluster, web: list[Host], tmp_path: Path) -> None:
+    source = copy_application(tmp_path)
+
+    def commit(name: str) -> None:
+        (source / "RELEASE").write_text(name)
+        for command in (["add", "--all"], ["commit", "--quiet", f"--message={name}"]):
+            subprocess.run(
+                ["git", "-c", "user.name=ida", "-c", "user.email=ida@example.org", *command], cwd=source, check=True
+            )
+
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main"], cwd=source, check=True)
+    commit("tagged")
+    subprocess.run(["git", "tag", "v1"], cwd=source, check=True)
+    commit("on the branch")
+    for version, name in (("v1", "tagged"), ("main", "on the branch")):
+        run(DEPLOY, cluster.inventory, app_source=f"file://{source}", app_version=version).succeeded()
+        assert running(web) == [{name}, {name}]
