@@ -16,6 +16,7 @@ advice = load("uwsgi_django/filter_plugins/advice.py")
         "django.core.exceptions.ImproperlyConfigured: Set the STRIPE_KEY environment variable",
         "decouple.UndefinedValueError: STRIPE_KEY not found. Declare it as envvar or define a default value.",
         'environs.exceptions.EnvError: Environment variable "STRIPE_KEY" not set',
+        "ImproperlyConfigured: The environment variable STRIPE_KEY is not set: this site does not start without it.",
     ],
 )
 def test_a_variable_that_the_environment_lacks_is_named(said: str) -> None:

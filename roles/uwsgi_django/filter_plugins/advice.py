@@ -10,7 +10,7 @@ UNSET = re.compile(
     r"""KeyError(?::\ |\()'([A-Z][A-Z0-9_]+)'
     |Set\ the\ (\w+)\ environment\ variable
     |UndefinedValueError:\ (\w+)\ not\ found
-    |Environment\ variable\ "(\w+)"\ not\ set""",
+    |[Ee]nvironment\ variable\ "?([A-Z]\w+)"?\ (?:is\ )?not\ set""",
     re.VERBOSE,
 )
 
