@@ -68,7 +68,7 @@ def test_plays_that_move_serving_hosts_go_one_by_one() -> None:
 
 def test_the_rule_above_sees_the_plays_it_is_about() -> None:
     moving = {play["name"] for _, play in plays() if moves_services(play)}
-    assert {"The web hosts switch to it, one at a time", "The edge hosts serve, one at a time"} <= moving
+    assert {"Switch: the web hosts go over to it, one at a time", "The edge hosts serve, one at a time"} <= moving
 
 
 def moves_services(play: dict[str, Any]) -> bool:
