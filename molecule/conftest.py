@@ -1,4 +1,4 @@
-"""Fixtures of all scenarios, and the journal of the hosts beside every failure."""
+"""Fixtures of all scenarios, and what the hosts logged beside every failure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _journal(host: Host, units: str) -> str:
     try:
-        asked = host.run(f"journalctl --no-pager --quiet --since=-1min --lines={JOURNAL_LINES} {units}")
+        asked = host.run(
+            f"journalctl --no-pager --quiet --since=-1min --lines={JOURNAL_LINES} {units};"
+            f" tail --lines={JOURNAL_LINES} --quiet /var/log/nginx/error.log 2>/dev/null"
+        )
     except RuntimeError as error:  # testinfra's, when ssh does not get through
         return str(error)
     return str(asked.stdout or asked.stderr)

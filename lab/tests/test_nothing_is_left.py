@@ -148,7 +148,9 @@ def test_a_subnet_that_the_machine_uses_otherwise_is_refused(lab: Trial) -> None
 
 
 def test_hosts_get_through_a_firewall_that_drops_what_is_forwarded(lab: Trial) -> None:
-    chain = "add table inet labtrial; add chain inet labtrial forward {type filter hook forward priority 0; policy drop;}"
+    chain = (
+        "add table inet labtrial; add chain inet labtrial forward {type filter hook forward priority 0; policy drop;}"
+    )
     # Of this lab alone: where bridges are filtered as well, it would cut the hosts of every other lab off each other.
     chain += '; add rule inet labtrial forward iifname != "hp10-45-10" oifname != "hp10-45-10" accept comment "others"'
     _output(*AS_ROOT, "nft", chain)

@@ -239,8 +239,8 @@ class Unit(ABC):
         except (OSError, ValueError, http.client.HTTPException) as error:
             return str(error)
 
-    def start(self) -> str:
-        """Start it anew from what is on disk, also after a boot; return what systemd had against it.
+    def start(self) -> None:
+        """Start it anew from what is on disk, also after a boot. Raises SystemExit where systemd does not even try.
 
         A service that ends before it is ready is started again, and need not have failed for good.
         """
@@ -249,8 +249,13 @@ class Unit(ABC):
             subprocess.run(["systemctl", "daemon-reload"], check=True)
         if self._shown("UnitFileState") != "enabled":
             subprocess.run(["systemctl", "enable", "--quiet", self.name], check=True)
+        before = self._shown("InvocationID")
         command = ["systemctl", "restart", self.name]
-        return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr.strip()
+        asked = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if asked.returncode and self._shown("InvocationID") == before:
+            sys.exit(f"systemd does not start {self.name}: {asked.stderr.strip()}")
+        if asked.stderr:
+            print(asked.stderr.strip(), file=sys.stderr)
 
     def wait(self, limit: float) -> None:
         """Wait until it runs. Raises SystemExit with the reason and the journal when it does not within the limit."""
@@ -305,14 +310,14 @@ class Service(Unit):
         super().__init__(settings["unit"], release)
         self.settings = settings
 
-    def start(self) -> str:
+    def start(self) -> None:
         """Start it anew as the release's own unit says.
 
         Requests wait meanwhile, in a socket of systemd's, where the release brings one.
         """
         self._place()
         self._hold()
-        return super().start()
+        super().start()
 
     def _place(self, units: Path = UNITS) -> None:
         """Put the release's unit in the place of what runs another one. Raises SystemExit where systemd refuses it."""
@@ -431,8 +436,7 @@ class Background:
         started = [unit for unit in units if anew or unit.name in changed or unit.trouble()]
         for unit in started:
             forgive(unit.name)
-            if complaint := unit.start():
-                print(complaint, file=sys.stderr)
+            unit.start()
         for unit in started:
             unit.wait(limit)
         return [*gone, *changed, *(unit.name for unit in started if unit.name not in changed)]
@@ -523,8 +527,7 @@ def main() -> None:
         sys.exit("No release is the current one.")
 
     def start() -> None:
-        if complaint := service().start():
-            print(complaint, file=sys.stderr)
+        service().start()
         service().wait(float(arguments.seconds))
 
     def switch() -> None:
