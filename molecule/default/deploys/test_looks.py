@@ -89,7 +89,8 @@ def look(web: list[Host]) -> Look:
     def looked(script: str, *arguments: str, settings: str = "", modules: dict[str, str] | None = None) -> Said:
         files = {"script.py": (FILES / script).read_text(), "probe_settings.py": SETTINGS + settings}
         for name, text in (files | (modules or {})).items():
-            host.check_output("mkdir -p $(dirname %s) && printf %%s %s > %s", *[f"{directory}/{name}", text] * 2)
+            path = f"{directory}/{name}"
+            host.check_output("mkdir -p $(dirname %s) && printf %%s %s > %s", path, text, path)
         done = host.run(
             shlex.join([
                 "systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={APPLICATION}",
