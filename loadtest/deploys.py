@@ -164,8 +164,8 @@ def table(results: dict[str, Any]) -> str:
         "|---|" + "---|" * 6,
     ]
     calm = statistics.median(round_[CALM]["p99"] for round_ in results["rounds"])
-    for kind in results["rounds"][0]:
-        rounds = [round_[kind] for round_ in results["rounds"]]
+    for kind in results["rounds"][-1]:
+        rounds = [round_[kind] for round_ in results["rounds"] if kind in round_]
         middle = {
             name: statistics.median(one[name] for one in rounds) for name in ("seconds", "p50", "p99", "memory_mb")
         }

@@ -27,6 +27,14 @@ def application(environ, start_response):
     return whole(environ, start_response)
 """
 )
+NOT_THROUGH_THE_EDGE = """
+whole = application
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/-/ready/" and "HTTP_X_FORWARDED_FOR" in environ:
+        start_response("503 Service Unavailable", [])
+        return [b""]
+    return whole(environ, start_response)
+"""
 DIES_ON_THE_SECOND_HOST = (
     ONLY_UNDER_UWSGI
     + """
@@ -88,6 +96,9 @@ BROKEN = {
     ),
     "does not start on the second host": Broken(
         {"config/wsgi.py": DIES_ON_THE_SECOND_HOST}, "this host is not like the first one"
+    ),
+    "does not answer through the edge": Broken(
+        {"config/wsgi.py": NOT_THROUGH_THE_EDGE}, 'at the step "The site answers on this edge host"'
     ),
 }
 

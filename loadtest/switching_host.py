@@ -23,7 +23,7 @@ from typing import Any
 
 PORT = 9090
 RATE, SECONDS, BEFORE = 20, 15, 4  # requests a second, for so long, so many seconds of it before the switch
-DIRECTORY = Path("/run/switching")
+DIRECTORY, DROP_INS = Path("/run/switching"), Path("/run/systemd/system")
 LIMIT = 60
 
 home, user, host, path, rounds = Path(sys.argv[1]), *sys.argv[2:5], int(sys.argv[5])
@@ -110,6 +110,20 @@ def activated() -> None:
     ready("a")
 
 
+def shared() -> None:
+    """Let systemd hold a socket that all instances inherit: that of a service which stays, so it starts none itself."""
+    for name in ("a", "b"):
+        directory = DROP_INS / f"switching-{name}.service.d"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "socket.conf").write_text("[Service]\nSockets=switching-holder.socket\n")
+    system("systemctl", "daemon-reload")
+    system("systemd-run", "--quiet", "--collect", "--unit=switching-holder", "--remain-after-exit",
+           f"--socket-property=ListenStream=127.0.0.1:{PORT}", "--socket-property=Backlog=512", "true")  # fmt: skip
+    system("systemctl", "start", "switching-holder.service")
+    start("a")
+    ready("a")
+
+
 def second(*arguments: str) -> None:
     """Start another instance beside the first one, and stop that one when it is ready."""
     start("b", *arguments)
@@ -143,6 +157,7 @@ WAYS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         lambda: own_socket("a", "--reuse-port"),
         lambda: second(f"--socket=127.0.0.1:{PORT}", "--reuse-port"),
     ),
+    "second instance, socket held by systemd": (shared, second),
     "second instance, zerg": (pool, lambda: second(f"--zerg={DIRECTORY}/zerg.sock")),
 }
 
@@ -194,7 +209,10 @@ def measure(way: str) -> dict[str, Any]:
         seconds = time.monotonic() - began
         under_load.join()
     finally:
-        stop("a.socket", "a.service", "b.service", "pool.service")
+        stop("a.socket", "holder.socket", "holder.service", "a.service", "b.service", "pool.service")
+        for name in ("a", "b"):
+            shutil.rmtree(DROP_INS / f"switching-{name}.service.d", ignore_errors=True)
+        system("systemctl", "daemon-reload")
     times = sorted(milliseconds for milliseconds, trouble in answers if not trouble)
     return {
         "requests": len(answers),

@@ -54,7 +54,8 @@ def option_names(role: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("file", "play"), plays(), ids=lambda value: value if isinstance(value, str) else None)
 def test_every_play_stops_everywhere_at_the_first_error(file: str, play: dict[str, Any]) -> None:
-    assert play.get("any_errors_fatal") is True, f"{file}: {play['name']}"
+    """All but those that look at a release in the end: they note who is not well, and all hosts go back."""
+    assert play.get("any_errors_fatal", False) is not play["name"].startswith("Verify: "), f"{file}: {play['name']}"
 
 
 def test_plays_that_move_serving_hosts_go_one_by_one() -> None:

@@ -17,7 +17,8 @@ from support.traffic import Visitors
 from support.wait import eventually
 from support.web import Browser, stylesheet
 
-STEPS = ["before_build", "before_migrate", "after_migrate", "before_switch", "after_switch", "after_release"]
+STEPS = ["before_build", "before_migrate", "after_migrate", "before_smoke", "after_smoke",
+         "before_switch", "after_switch", "before_verify", "after_verify", "after_release"]  # fmt: skip
 DEPLOY, ROLLBACK = "playbooks/deploy.yml", "playbooks/rollback.yml"
 
 
@@ -72,7 +73,9 @@ def test_releases_one_after_the_other_and_the_way_back(
     assert running(web) == [{"two"}, {"two"}]
     # Pages in a cache, the visitor's own as well, still name the stylesheet of before.
     assert visitor.get(kept).is_hit
-    assert visitor.get(f"{kept}?unseen={secrets.token_hex(8)}").status == 200
+    web[1].check_output(f"rm /srv/{APPLICATION}{kept}")  # as on a host that has joined since
+    for _ in range(4):
+        assert visitor.get(f"{kept}?unseen={secrets.token_hex(8)}").status == 200
     eventually(lambda: stylesheet(visitor.get("/")) != kept)
     for host in web:
         assert host.check_output("cat /run/hooks").split() == STEPS
@@ -111,7 +114,9 @@ def test_nobody_notices_a_broken_release(
     ("step", "told"),
     [
         ("before_migrate", "is not in service: this run has switched no host"),
+        ("after_smoke", "is not in service: this run has switched no host"),
         ("before_switch", "is not in service: it failed on web2"),
+        ("after_verify", "is not in service: it failed on web2"),
     ],
 )
 def test_what_fails_on_the_second_host_leaves_the_old_release_on_both(
