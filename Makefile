@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Another virtual environment may be active: uv would install into that.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help cluster url manage shell logs ladder down test lint lock venv packages
+.PHONY: help cluster url manage shell logs visitors ladder down test lint lock venv packages
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -36,6 +36,9 @@ shell: venv ## A Python shell of the application, or another command of manage.p
 
 logs: venv ## Follow the logs of all hosts, or of GROUP, until Ctrl-C; ARGS are journalctl's
 	@python tools/remote.py -i $(INVENTORY) logs '$(or $(GROUP),all)' -- $(ARGS)
+
+visitors: venv .venv/.loadtest ## Visitors who come until Ctrl-C, and what they meet with, line by line
+	@python -m loadtest visitors -i $(INVENTORY) $(ARGS)
 
 ladder: more = nghttp2-client
 ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,$(INVENTORY))

@@ -9,10 +9,10 @@ import secrets
 import shutil
 from pathlib import Path
 
-from loadtest import capacity, costs, deploys, ladder, load, overload, switching
+from loadtest import capacity, costs, deploys, ladder, load, overload, switching, visitors
 from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
 from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
-from loadtest.load import Plan
+from loadtest.load import Load, Plan
 from loadtest.target import PROJECT, LoadError, Target
 from loadtest.target import load as read_target
 
@@ -84,6 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     release.add_argument("--fresh", action="store_true", help="forget earlier results")
 
+    live = commands.add_parser("visitors", help="Visitors who come until Ctrl-C, and what they meet with, live.")
+    live.set_defaults(run=_visitors)
+    _add_target(live, Path("inventories/lab"))
+    live.add_argument("--rung", choices=ladder.RUNGS, default="cached", help="where the site is (%(default)s)")
+    live.add_argument("--rate", type=_positive, default=4.0, help="visits a second (%(default)s)")
+    live.add_argument("--users", type=_count, help="in place of --rate: so many who go round without a pause")
+    live.add_argument("--seconds", type=_count, default=load.LONGEST, help="at most (%(default)s)")
+    live.add_argument("--profiles", type=_count, default=2_000, help="profiles that are asked for (%(default)s)")
+    live.add_argument("--plan", type=Path, default=load.PEOPLE, help="a locustfile of your own")
+
     ways = commands.add_parser("switching", help="Ways to switch a uWSGI beside each other, on the first web host.")
     ways.set_defaults(run=_switching)
     _add_target(ways)
@@ -114,9 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
+def _add_target(parser: argparse.ArgumentParser, inventory: Path = Path("inventories/ladder")) -> None:
     """What all commands that send load ask for: where to, and where results go."""
-    parser.add_argument("-i", "--inventory", type=Path, default=Path("inventories/ladder"), help="default: %(default)s")
+    parser.add_argument("-i", "--inventory", type=Path, default=inventory, help="default: %(default)s")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="where the results go (%(default)s)")
 
 
@@ -163,14 +173,19 @@ def _part(text: str) -> float:
     return value
 
 
-def _ladder(options: argparse.Namespace) -> int:
+def _plan(options: argparse.Namespace, *more: str) -> tuple[Plan, bool]:
+    """The plan that the user names, with more arguments for it; and whether it is one of his own."""
     if not options.plan.is_file():
         raise LoadError(f"There is no plan {options.plan}: give a locustfile.")
+    file, password = options.plan.resolve(), secrets.token_urlsafe(24)
+    if file != load.PEOPLE:
+        return Plan(file, more, password, ()), True
+    return Plan(file, ("--profiles", str(options.profiles), *more), password), False
+
+
+def _ladder(options: argparse.Namespace) -> int:
+    plan, own = _plan(options, *options.plan_option)
     target = read_target(options.inventory)
-    own = options.plan.resolve() != load.PEOPLE
-    arguments = [] if own else ["--profiles", str(options.profiles)]
-    visitors = () if own else Plan.visitors
-    plan = Plan(options.plan.resolve(), (*arguments, *options.plan_option), secrets.token_urlsafe(24), visitors)
     settings = Settings(
         str(options.inventory),
         str(options.plan) if own else PEOPLE,
@@ -255,6 +270,15 @@ def _deploys(options: argparse.Namespace) -> None:
         fresh=options.fresh,
         file=options.reports / "deploys.json",
     )
+
+
+def _visitors(options: argparse.Namespace) -> int:
+    plan, own = _plan(options)
+    closed = options.users or own
+    rate = 0 if closed else options.rate
+    wanted = Load(users=options.users or 1, rate=rate, seconds=options.seconds, live=1)
+    target = read_target(options.inventory)
+    return visitors.come(target, options.rung, plan, wanted, profiles=0 if own else options.profiles)
 
 
 def _switching(options: argparse.Namespace) -> None:

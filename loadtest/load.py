@@ -8,14 +8,14 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loadtest.target import BIN, PROJECT, LoadError, Target
-from loadtest.words import MEASURING
+from loadtest.words import MEASURING, SINCE
 
 PEOPLE = PROJECT / "loadtest" / "plans" / "people.py"
 # Seconds: however a run was asked for, it ends.
@@ -41,7 +41,7 @@ class Load:
     """How much is sent: `users` who go round without a pause or, with `rate`, visits a second of an open model.
 
     Nothing counts in the first `warmup` seconds. A `trial` takes every step of the plan once. With several `workers`
-    Locust forks as many processes, which share the users.
+    Locust forks as many processes, which share the users. What they meet with is told every `live` seconds, if any.
     """
 
     users: int = 1
@@ -50,6 +50,7 @@ class Load:
     warmup: float = 0
     trial: bool = False
     workers: int = 1
+    live: float = 0
 
     def arguments(self, visitors: tuple[str, ...]) -> list[str]:
         """For Locust. Raises LoadError for a load without an end."""
@@ -66,9 +67,10 @@ class Load:
 
 @dataclass
 class Traffic:
-    """A generator that runs: what it printed so far, and in the end what it recorded."""
+    """A generator that runs: what it printed so far, what it meets with (`told`), and what it recorded in the end."""
 
     process: subprocess.Popen[str]
+    told: Callable[[dict[str, Any]], object]
     measuring: threading.Event = field(default_factory=threading.Event)
     output: str = ""
     recorded: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +82,9 @@ class Traffic:
     def _read(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
+            if line.startswith(SINCE):
+                self.told(json.loads(line.removeprefix(SINCE)))
+                continue
             self.output += line
             if line.strip() == MEASURING:
                 self.measuring.set()
@@ -87,8 +92,12 @@ class Traffic:
 
 
 @contextmanager
-def traffic(target: Target, rung: str, plan: Plan, load: Load) -> Iterator[Traffic]:
+def traffic(
+    target: Target, rung: str, plan: Plan, load: Load, told: Callable[[dict[str, Any]], object] = dict
+) -> Iterator[Traffic]:
     """Send load to a target while the block runs; afterwards `recorded` is known.
+
+    `told` is called every `load.live` seconds with what was met with since: {times, hits, failures} (recorder.Told).
 
     Raises LoadError when the generator itself fails; requests that fail are recorded.
     """
@@ -96,7 +105,7 @@ def traffic(target: Target, rung: str, plan: Plan, load: Load) -> Iterator[Traff
         raise LoadError("Locust is not installed: make .venv/.loadtest")
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
         result = Path(directory) / "result.json"
-        running = Traffic(_started(target, rung, plan, load, result))
+        running = Traffic(_started(target, rung, plan, load, result), told)
         reader = threading.Thread(target=running._read)
         reader.start()
         try:
@@ -130,6 +139,7 @@ def _started(target: Target, rung: str, plan: Plan, load: Load, result: Path) ->
         "LOADTEST_RESULT": str(result),
         "LOADTEST_TRIAL": "1" if load.trial else "",
         "LOADTEST_WARMUP": str(load.warmup),
+        "LOADTEST_LIVE": str(load.live or ""),
     }
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -1,7 +1,8 @@
 """Records what a Locust plan measures, class by class; used as a second locustfile beside the plan.
 
 Locust's own statistics round to the millisecond and know nothing of caches. LOADTEST_WARMUP is the time in seconds
-before anything counts, LOADTEST_RESULT the file that the result goes to, as JSON:
+before anything counts, LOADTEST_LIVE how often to print what visitors meet with, LOADTEST_RESULT the file that the
+result goes to, as JSON:
 {"seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N}, "times": {OUTCOME: {MILLISECONDS: N}},
 "seconds": {SECOND: [ANSWERED, FAILED]}}}}. OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none.
 A request counts in the second in which it ends. Failed requests have no time.
@@ -14,6 +15,7 @@ import os
 import re
 import time
 from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,28 @@ from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from loadtest.words import MEASURING
+from loadtest.words import MEASURING, SINCE
 
 WARMUP = float(os.environ.get("LOADTEST_WARMUP", "0"))
 RESULT = os.environ.get("LOADTEST_RESULT", "")
+LIVE = float(os.environ.get("LOADTEST_LIVE") or 0)
+
+
+@dataclass
+class Told:
+    """What was met with in a short time: milliseconds of answers, how many came from the cache, texts of failures."""
+
+    times: list[float] = field(default_factory=list)
+    hits: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, milliseconds: float, outcome: str, failure: str | None) -> None:
+        """Count one request."""
+        if failure is not None:
+            self.failures.append(failure)
+            return
+        self.times.append(round(milliseconds, 1))
+        self.hits += outcome in {"hit", "stale"}
 
 
 class Recorder:
@@ -40,6 +60,7 @@ class Recorder:
         self.failures: dict[str, Counter[str]] = defaultdict(Counter)
         self.times: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.seconds: dict[str, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
+        self.told = Told()
 
     def start(self) -> None:
         self.began = time.time() + WARMUP
@@ -48,6 +69,13 @@ class Recorder:
         """The warm-up is over: say so, and count the generator's own CPU time from here."""
         self.cpu_counted_from = time.process_time()
         print(MEASURING, flush=True)
+
+    def tell(self, every: float) -> None:
+        """Print what was met with since the last time, again and again, every so many seconds."""
+        while True:
+            gevent.sleep(every)
+            told, self.told = self.told, Told()
+            print(SINCE + json.dumps(asdict(told)), flush=True)
 
     def stop(self) -> None:
         self.ended = self.ended or time.time()
@@ -62,6 +90,8 @@ class Recorder:
             self.times[name][outcome][rounded(milliseconds)] += 1
         else:
             self.failures[name][failure] += 1
+        if LIVE:
+            self.told.add(milliseconds, outcome, failure)
 
     def merge(self, other: dict[str, Any]) -> None:
         """Add the counts of another process, in the form that `as_dict` gives them."""
@@ -122,6 +152,8 @@ def _start(environment: Environment, **_: Any) -> None:
     recorder.start()
     recorder.is_worker = isinstance(environment.runner, WorkerRunner)
     gevent.spawn_later(WARMUP, recorder.measuring)
+    if LIVE:
+        gevent.spawn(recorder.tell, LIVE)
 
 
 @events.request.add_listener

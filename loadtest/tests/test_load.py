@@ -12,13 +12,14 @@ import pytest
 from loadtest.load import Load, Plan, traffic
 from loadtest.results import summary
 from loadtest.target import LoadError, Target
+from loadtest.visitors import HEAD, come
 
 
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(200 if self.path == "/" else 404)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
@@ -72,6 +73,26 @@ def test_what_all_processes_of_the_generator_saw_adds_up(
     assert counted["failed"] == 0
     assert 0 < counted["requests"] <= server.served  # type: ignore[attr-defined]
     assert counted["requests"] >= server.served - 4  # type: ignore[attr-defined]
+
+
+def test_what_visitors_meet_with_is_told_while_they_come(
+    server: http.server.ThreadingHTTPServer, target: Target, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = Load(users=4, seconds=3, live=0.5)
+    assert come(target, "uwsgi", plan, wanted, profiles=0) == 0
+    head, *lines, total = capsys.readouterr().out.splitlines()
+    assert head == HEAD
+    assert len(lines) > 1
+    answered = int(total.removeprefix("0 of ").removesuffix(" requests failed."))
+    assert 0 < answered <= server.served  # type: ignore[attr-defined]
+
+
+def test_visitors_who_meet_with_nobody_say_so(
+    server: http.server.ThreadingHTTPServer, target: Target, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan.file.write_text(plan.file.read_text().replace("/', name", "/nowhere', name"))
+    assert come(target, "uwsgi", plan, Load(users=1, seconds=2, live=0.5), profiles=0) == 1
+    assert "/nowhere: code=404" in capsys.readouterr().out
 
 
 def test_the_load_stops_at_once_when_the_user_interrupts(target: Target, plan: Plan) -> None:
