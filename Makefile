@@ -37,7 +37,7 @@ shell: venv ## A Python shell of the application, or another command of manage.p
 logs: venv ## Follow the logs of all hosts, or of GROUP, until Ctrl-C; ARGS are journalctl's
 	@python tools/remote.py -i $(INVENTORY) logs '$(or $(GROUP),all)' -- $(ARGS)
 
-visitors: venv .venv/.loadtest ## Visitors who come until Ctrl-C, and what they meet with, line by line
+visitors: venv .venv/.loadtest ## Visitors who come until Ctrl-C, for an hour at most, and what they meet with
 	@python -m loadtest visitors -i $(INVENTORY) $(ARGS)
 
 ladder: more = nghttp2-client

@@ -84,12 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     release.add_argument("--fresh", action="store_true", help="forget earlier results")
 
-    live = commands.add_parser("visitors", help="Visitors who come until Ctrl-C, and what they meet with, live.")
+    live = commands.add_parser(
+        "visitors", help="Visitors who come until Ctrl-C, for an hour at most, and what they meet with."
+    )
     live.set_defaults(run=_visitors)
     _add_target(live, Path("inventories/lab"))
     live.add_argument("--rung", choices=ladder.RUNGS, default="cached", help="where the site is (%(default)s)")
-    live.add_argument("--rate", type=_positive, default=4.0, help="visits a second (%(default)s)")
-    live.add_argument("--users", type=_count, help="in place of --rate: so many who go round without a pause")
+    live.add_argument("--rate", type=_positive, default=4.0, help="visits a second of the example's plan (%(default)s)")
+    live.add_argument("--users", type=_count, help="in place of --rate: so many who go round (1 with --plan)")
     live.add_argument("--seconds", type=_count, default=load.LONGEST, help="at most (%(default)s)")
     live.add_argument("--profiles", type=_count, default=2_000, help="profiles that are asked for (%(default)s)")
     live.add_argument("--plan", type=Path, default=load.PEOPLE, help="a locustfile of your own")

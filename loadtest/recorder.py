@@ -70,12 +70,16 @@ class Recorder:
         self.cpu_counted_from = time.process_time()
         print(MEASURING, flush=True)
 
-    def tell(self, every: float) -> None:
-        """Print what was met with since the last time, again and again, every so many seconds."""
+    def tell(self) -> None:
+        """Print what was met with since the last time."""
+        told, self.told = self.told, Told()
+        print(SINCE + json.dumps(asdict(told)), flush=True)
+
+    def keep_telling(self, every: float) -> None:
+        """Tell again and again, every so many seconds."""
         while True:
             gevent.sleep(every)
-            told, self.told = self.told, Told()
-            print(SINCE + json.dumps(asdict(told)), flush=True)
+            self.tell()
 
     def stop(self) -> None:
         self.ended = self.ended or time.time()
@@ -153,7 +157,7 @@ def _start(environment: Environment, **_: Any) -> None:
     recorder.is_worker = isinstance(environment.runner, WorkerRunner)
     gevent.spawn_later(WARMUP, recorder.measuring)
     if LIVE:
-        gevent.spawn(recorder.tell, LIVE)
+        gevent.spawn(recorder.keep_telling, LIVE)
 
 
 @events.request.add_listener
@@ -182,4 +186,6 @@ def _merge(data: dict[str, Any], **_: Any) -> None:
 def _quit(**_: Any) -> None:
     if RESULT and not recorder.is_worker:
         recorder.stop()
+        if LIVE:
+            recorder.tell()
         Path(RESULT).write_text(json.dumps(recorder.as_dict()))

@@ -52,11 +52,12 @@ def come(target: Target, rung: str, plan: Plan, wanted: Load, *, profiles: int) 
     try:
         print(HEAD, flush=True)
         with load.traffic(target, rung, plan, wanted, live.tell) as traffic:
-            traffic.wait()
-    except KeyboardInterrupt:
-        print()
-    finally:
+            try:
+                traffic.wait()
+            except KeyboardInterrupt:
+                print(flush=True)
         print(live.total(), flush=True)
+    finally:
         if profiles:
             load_data(target, plan, accounts=0)
     return int(live.failures.total() > 0)

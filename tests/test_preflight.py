@@ -85,6 +85,7 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
             "app_hooks has 'before_lunch: README.md': write one of before_build,",
         ),
         ({"app_hooks": {"before_build": "no/such.yml"}}, "and the path of a file of Ansible tasks."),
+        ({"app_hooks": {"before_build": "inventories/lab/hosts.yml"}}, "Ansible tasks. It is no list of tasks."),
         ({"app_deploy_key": "~/.ssh/deploy"}, "app_deploy_key is no private key: write the key itself"),
         ({"app_wsgi_module": "config.wsgi:application"}, "Leave out what stands for the callable at its end."),
         (

@@ -110,25 +110,30 @@ def test_nobody_notices_a_broken_release(
         assert not host.file(f"/srv/{APPLICATION}/switching").exists
 
 
+SECOND = "when: inventory_hostname == 'web2'"
+
+
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "where", "told"),
     [
-        ("before_migrate", "is not in service: this run has switched no host"),
-        ("after_smoke", "is not in service: this run has switched no host"),
-        ("before_switch", "is not in service: it failed on web2"),
-        ("after_verify", "is not in service: it failed on web2"),
+        ("before_migrate", SECOND, "is not in service: this run has switched no host"),
+        ("after_smoke", SECOND, "is not in service: this run has switched no host"),
+        ("before_switch", SECOND, "is not in service: it failed on web2"),
+        ("after_verify", SECOND, "is not in service: it failed on web2"),
+        ("before_verify", "run_once: true", "is not in service: it failed on web1"),
     ],
 )
-def test_what_fails_on_the_second_host_leaves_the_old_release_on_both(
-    web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None, step: str, told: str
+def test_what_fails_on_one_host_leaves_the_old_release_on_all(
+    web: list[Host], deploy: Callable[..., Run], tmp_path: Path, visited: None, step: str, where: str, told: str
 ) -> None:
     hook = tmp_path / "hook.yml"
-    hook.write_text("- ansible.builtin.fail: {msg: 'not on this host'}\n  when: inventory_hostname == 'web2'\n")
+    hook.write_text(f"- ansible.builtin.fail: {{msg: 'not on this host'}}\n  {where}\n")
     done = deploy(f"hooked {step}", app_hooks={step: str(hook)}).failed()
     assert told in done.words
     assert "not on this host" in done.words
     assert running(web) == [{"one"}, {"one"}]
     assert not any(host.file("/run/hugproof-release.lock").exists for host in web)
+    assert not any(host.file(f"/srv/{APPLICATION}/switching").exists for host in web)
 
 
 def test_a_migration_gives_way_to_a_long_query(

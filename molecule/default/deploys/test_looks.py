@@ -126,8 +126,9 @@ def test_operations_that_it_bears(planned: Callable[[list[str]], dict[str, list[
     assert planned(HARMLESS) == {"pending": ["people.0002_more"], "breaking": [], "missing": []}
 
 
-def test_models_that_nothing_makes_tables_for(look: Look) -> None:
-    modules = {"shop/__init__.py": "", "shop/models.py": SHOP}
+@pytest.mark.parametrize("package", [{}, {"shop/migrations/__init__.py": ""}], ids=["no package", "an empty package"])
+def test_models_that_nothing_makes_tables_for(look: Look, package: dict[str, str]) -> None:
+    modules = {"shop/__init__.py": "", "shop/models.py": SHOP, **package}
     found = look("pending_migrations.py", settings="INSTALLED_APPS = [*INSTALLED_APPS, 'shop']", modules=modules).found
     assert found["missing"] == ["shop has models and no migrations, so nothing makes its tables shop_thing"]
 
@@ -146,6 +147,16 @@ def test_settings_that_say_something_else_than_the_choices(
     said = look("build.py", "config.wsgi", "/nowhere", static_url, cookie, settings=settings)
     assert said.rc == 1
     assert told in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [("build.py", ["config.wsgi", "/nowhere", "/static/", "sessionid"]), ("smoke.py", [DOMAIN, "https", "/-/ready/"])],
+)
+def test_an_application_that_ends_the_process_has_not_passed(look: Look, script: str, arguments: list[str]) -> None:
+    said = look(script, *arguments, settings="raise SystemExit")
+    assert said.rc == 1
+    assert "ends the process when it is imported" in said.stderr
 
 
 def test_a_health_path_that_there_is_not(look: Look) -> None:

@@ -46,3 +46,18 @@ def test_nobody_waits_for_an_application_that_has_ended_by_itself(site: Site) ->
     site.host.check_output(f"systemctl kill --kill-whom=main --signal=KILL {APPLICATION}")
     eventually(lambda: not holds(site.host))
     eventually(lambda: holds(site.host) and site.service() != before and site.answers())
+
+
+def test_what_systemd_does_not_start_is_not_taken_for_what_still_runs(site: Site) -> None:
+    """A unit with a fault in it, by a drop-in of the administrator's say."""
+    directory = f"/etc/systemd/system/{APPLICATION}.service.d"
+    before = site.service()
+    site.host.check_output(f"mkdir -p {directory} && printf '[Service]\\nExecStart=\\n' > {directory}/faulty.conf")
+    site.host.check_output("systemctl daemon-reload")
+    try:
+        done = run("playbooks/restart.yml", site.cluster.inventory).failed()
+    finally:
+        site.host.check_output(f"rm -r {directory} && systemctl daemon-reload")
+    assert f"systemd does not start {APPLICATION}.service: " in done.words
+    assert site.service() == before
+    run("playbooks/restart.yml", site.cluster.inventory).succeeded()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
 
 # All other numbers are sizes, counts and limits, of which none makes no sense.
 MAY_BE_ZERO = {
@@ -190,6 +191,24 @@ def _people(administrators: object) -> list[str]:
     return faults
 
 
+def preflight_tasks(path: str) -> str:
+    """Return why a file can't be included as tasks; empty when it can, as far as its YAML says.
+
+    A file that the vault has encrypted is taken for one.
+    """
+    try:
+        text = Path(path).read_text()
+        if text.startswith("$ANSIBLE_VAULT"):
+            return ""
+        found = DataLoader().load(text, file_name=str(Path(path).resolve()))
+    except (OSError, UnicodeDecodeError) as error:
+        return f"It can't be read: {getattr(error, 'strerror', '') or error}."
+    except AnsibleError as error:
+        return error.message
+    tasks = isinstance(found, list) and all(isinstance(task, dict) for task in found)
+    return "" if tasks else "It is no list of tasks."
+
+
 class FilterModule:
     """The filters of the role preflight."""
 
@@ -201,5 +220,6 @@ class FilterModule:
             "preflight_environment": preflight_environment,
             "preflight_module": preflight_module,
             "preflight_page": preflight_page,
+            "preflight_tasks": preflight_tasks,
             "preflight_commands": preflight_commands,
         }

@@ -14,9 +14,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path.cwd()))
 module, archive, static_url, session_cookie = sys.argv[1:]
 settings_module, static = os.environ["DJANGO_SETTINGS_MODULE"], os.environ["DJANGO_STATIC_ROOT"]
-if not callable(getattr(importlib.import_module(module), "application", None)):
+try:
+    imported = importlib.import_module(module)
+except SystemExit as ended:
+    sys.exit(f"app_wsgi_module: {module} ends the process when it is imported, with {ended.code!r}")
+if not callable(getattr(imported, "application", None)):
     sys.exit(f"app_wsgi_module: {module} has no callable named application")
-from django.conf import settings  # noqa: E402 - the module above has set Django up
+from django.apps import apps  # noqa: E402 - the module above has set Django up
+from django.conf import settings  # noqa: E402
 from django.core.files.storage import FileSystemStorage  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
@@ -30,7 +35,7 @@ if session_cookie != settings.SESSION_COOKIE_NAME:
         f"app_session_cookie is '{session_cookie}', and SESSION_COOKIE_NAME '{settings.SESSION_COOKIE_NAME}': what "
         "somebody with a session sees would be cached for everybody. Write app_session_cookie."
     )
-if "django.contrib.staticfiles" in settings.INSTALLED_APPS:
+if apps.is_installed("django.contrib.staticfiles"):
     from django.contrib.staticfiles.storage import staticfiles_storage
 
     # Files that go to another machine, a bucket say, are not uWSGI's to serve.

@@ -83,10 +83,11 @@ def settings_of_its_own(directory: str) -> None:
 def check_static_files(project: dict[str, Any]) -> None:
     """Whether uWSGI serves what the project's settings say; files in a bucket are not its business."""
     storages = [project.get("STATICFILES_STORAGE"), project.get("STORAGES", {}).get("staticfiles", {}).get("BACKEND")]
-    if not all(storage.startswith(LOCAL) for storage in storages if storage):
+    collected = any(app.startswith("django.contrib.staticfiles") for app in project.get("INSTALLED_APPS", []))
+    if not collected or not all(storage.startswith(LOCAL) for storage in storages if storage):
         return
     root, url = str(project.get("STATIC_ROOT") or ""), str(project.get("STATIC_URL") or "")
-    if root != os.environ["DJANGO_STATIC_ROOT"]:
+    if Path(root) != Path(os.environ["DJANGO_STATIC_ROOT"]):
         breaks.append(
             f"STATIC_ROOT is {root!r}, where uWSGI does not look: let the settings take it from DJANGO_STATIC_ROOT, or "
             "write app_settings_adapted: true."

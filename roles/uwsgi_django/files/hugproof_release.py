@@ -132,8 +132,10 @@ class Releases:
         here = "The releases here are:\n" + ("\n".join(self.table()) or "none")
         if len(found) != 1:
             why = "More than one" if found else "No"
-            joined = "A host that joined later has none of before: retire it first, or deploy the older version anew."
-            sys.exit(f"{why} release here is '{name}'. {here}\n{joined if not found else ''}".strip())
+            joined = (
+                "If other hosts have one, this one joined later: deploy the older version anew, or retire it first."
+            )
+            sys.exit(f"{why} release here is '{name}'. {here}\n{joined if name == 'previous' else ''}".strip())
         current = self.link("current")
         # runserver and uWSGI share a unit; only the latter tells statistics.
         if current and any(self.service(found[0])[key] != self.service(current)[key] for key in ("unit", "stats")):

@@ -2,7 +2,7 @@
 
 Run in the release's source directory, with its environment. Breaking is what takes away or changes something that the
 release which runs meanwhile may need: it goes on serving until its host switches, and after a way back. Missing are
-those that would make the tables of an app's models. Both are sentences.
+those that would make the tables of the project's own models. Both are sentences.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import django
 
 django.setup()
 from django.apps import apps  # noqa: E402
-from django.db import connection, models  # noqa: E402
+from django.db import connection, models, router  # noqa: E402
 from django.db.migrations import operations  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 from django.db.migrations.state import ProjectState  # noqa: E402
@@ -74,11 +74,18 @@ for migration, _ in plan:
             created.add(model)
         elif model not in created and breaks(operation, migration.app_label, before, state):
             breaking.append(f"{migration.app_label}.{migration.name}: {operation.describe()}")
-there = set(connection.introspection.table_names())
-missing = []
-for app in sorted(executor.loader.unmigrated_apps):
-    made = [model for model in apps.get_app_config(app).get_models() if model._meta.can_migrate(connection)]
-    if tables := sorted({model._meta.db_table for model in made} - there):
-        missing.append(f"{app} has models and no migrations, so nothing makes its tables {', '.join(tables)}")
 pending = [f"{step.app_label}.{step.name}" for step, _ in plan]
+there, missing = set(connection.introspection.table_names(include_views=True)), []
+with_migrations = {app for app, _ in executor.loader.disk_migrations}
+for config in apps.get_app_configs():
+    made = [model for model in config.get_models() if model._meta.can_migrate(connection)]
+    tables = {model._meta.db_table for model in made if router.allow_migrate_model(connection.alias, model)} - there
+    if config.label in with_migrations or not tables:
+        continue
+    # What somebody else publishes without migrations gets its tables without.
+    if not Path(config.path).resolve().is_relative_to(Path(sys.prefix).resolve()):
+        named = ", ".join(sorted(tables))
+        missing.append(f"{config.label} has models and no migrations, so nothing makes its tables {named}")
+    elif config.label in executor.loader.unmigrated_apps:
+        pending.append(f"{config.label}, without migrations")
 print(json.dumps({"pending": pending, "breaking": breaking, "missing": missing}))

@@ -8,15 +8,28 @@ import configparser
 import importlib
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+
+@contextmanager
+def alive(at: str) -> Iterator[None]:
+    """An application that ends the process, even with status 0, has not passed."""
+    try:
+        yield
+    except SystemExit as ended:
+        sys.exit(f"The application ends the process {at}, with {ended.code!r}.")
+
 
 sys.path.insert(0, str(Path.cwd()))
 host, scheme, *paths = sys.argv[1:]
 # What the release's own uWSGI loads; the choices of today may be another release's.
 configuration = configparser.RawConfigParser(strict=False)
 configuration.read(directory / "uwsgi.ini" for directory in Path.cwd().parents)
-application = importlib.import_module(configuration["uwsgi"]["module"]).application
+with alive("when it is imported"):
+    application = importlib.import_module(configuration["uwsgi"]["module"]).application
 from django.conf import settings  # noqa: E402 - the module above has set Django up
 
 settings.DEBUG_PROPAGATE_EXCEPTIONS = True
@@ -54,7 +67,8 @@ def status_of(path: str) -> str:
 
 for number, path in enumerate(paths):
     variable, limit = ("app_smoke_paths has", 500) if number else ("app_health_path is", 400)
-    answered = status_of(path)
+    with alive(f"when it is asked for {path}"):
+        answered = status_of(path)
     print(path, answered)
     if int(answered.split()[0]) >= limit:
         sys.exit(f"{variable} '{path}', which the release answers with {answered}, not below {limit}.")
