@@ -179,6 +179,21 @@ def test_an_interrupted_deploy_is_undone_by_a_rollback(
     assert running(web) == [{"three"}, {"three"}]
 
 
+def test_a_deploy_cut_short_in_the_verification_is_gone_over_again(
+    cluster: Cluster, web: list[Host], tmp_path: Path, visitor: Browser, visited: None
+) -> None:
+    variables = release(tmp_path, "verified") | {"app_hooks": hooks(tmp_path), "app_purge_after_release": True}
+    run_until("TASK [uwsgi_django : Hook after the verification]", DEPLOY, cluster.inventory, **variables)
+    assert running(web) == [{"verified"}, {"verified"}]
+    kept = stylesheet(visitor.get("/"))
+    eventually(lambda: visitor.get(kept).is_hit)
+    run(DEPLOY, cluster.inventory, **variables).succeeded()
+    for host in web:
+        assert host.check_output("tail -n 2 /run/hooks").split() == ["after_verify", "after_release"]
+        host.check_output("rm /run/hooks")
+    assert visitor.get(kept).cache["fwd"] == "stale"
+
+
 def test_of_two_deploys_at_once_the_second_is_told_of_the_first(
     cluster: Cluster, web: list[Host], tmp_path: Path
 ) -> None:
