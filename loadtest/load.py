@@ -140,6 +140,7 @@ def _started(target: Target, rung: str, plan: Plan, load: Load, result: Path) ->
         "LOADTEST_TRIAL": "1" if load.trial else "",
         "LOADTEST_WARMUP": str(load.warmup),
         "LOADTEST_LIVE": str(load.live or ""),
+        "LOADTEST_PARENT": str(os.getpid()),
     }
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """Records what a Locust plan measures, class by class; used as a second locustfile beside the plan.
 
 Locust's own statistics round to the millisecond and know nothing of caches. LOADTEST_WARMUP is the time in seconds
-before anything counts, LOADTEST_LIVE how often to print what visitors meet with, LOADTEST_RESULT the file that the
-result goes to, as JSON:
+before anything counts, LOADTEST_LIVE how often to print what visitors meet with, LOADTEST_PARENT the process that wants
+to know, without which the load ends, LOADTEST_RESULT the file that the result goes to, as JSON:
 {"seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N}, "times": {OUTCOME: {MILLISECONDS: N}},
 "seconds": {SECOND: [ANSWERED, FAILED]}}}}. OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none.
 A request counts in the second in which it ends. Failed requests have no time.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
@@ -29,6 +30,8 @@ from loadtest.words import MEASURING, SINCE
 WARMUP = float(os.environ.get("LOADTEST_WARMUP", "0"))
 RESULT = os.environ.get("LOADTEST_RESULT", "")
 LIVE = float(os.environ.get("LOADTEST_LIVE") or 0)
+PARENT = int(os.environ.get("LOADTEST_PARENT") or 0)
+LOOK_SECONDS = 1.0
 
 
 @dataclass
@@ -158,6 +161,15 @@ def _start(environment: Environment, **_: Any) -> None:
     gevent.spawn_later(WARMUP, recorder.measuring)
     if LIVE:
         gevent.spawn(recorder.keep_telling, LIVE)
+    if PARENT and not recorder.is_worker:
+        gevent.spawn(_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Stop when nobody is left to stop the load."""
+    while os.getppid() == PARENT:
+        gevent.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @events.request.add_listener

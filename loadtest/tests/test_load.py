@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.server
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from loadtest.load import Load, Plan, traffic
 from loadtest.results import summary
 from loadtest.target import LoadError, Target
 from loadtest.visitors import HEAD, come
+
+POLL_SECONDS = 0.1
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -99,6 +104,25 @@ def test_the_load_stops_at_once_when_the_user_interrupts(target: Target, plan: P
     with pytest.raises(KeyboardInterrupt), traffic(target, "uwsgi", plan, Load(users=4, seconds=600)) as running:
         raise KeyboardInterrupt
     assert running.process.poll() is not None
+
+
+def test_the_load_ends_with_who_wanted_it(
+    server: http.server.ThreadingHTTPServer, target: Target, plan: Plan, tmp_path: Path
+) -> None:
+    """Killed, it can't stop it any more."""
+    reader, writer = os.pipe()
+    wanting = os.fork()
+    if not wanting:
+        with traffic(target, "uwsgi", plan, Load(users=1, seconds=600)) as running:
+            os.write(writer, str(running.process.pid).encode())
+            signal.pause()
+    generator = int(os.read(reader, 20))
+    os.kill(wanting, signal.SIGKILL)
+    os.waitpid(wanting, 0)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{generator}/exe").exists() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    assert not Path(f"/proc/{generator}/exe").exists()
 
 
 def test_load_without_an_end_is_refused(target: Target, plan: Plan) -> None:
