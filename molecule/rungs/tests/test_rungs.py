@@ -21,9 +21,8 @@ RUNGS = ("runserver", "uwsgi", "balanced", "cached")
 WAY = (*RUNGS, "balanced", "uwsgi", "runserver", "cached", "runserver")
 
 
-@pytest.mark.parametrize("rung", ["runserver", "balanced"])
-def test_a_dry_run_passes_on_bare_hosts(rung: str, cluster: Cluster) -> None:
-    run(f"playbooks/{rung}.yml", cluster.inventory, "--check").succeeded()
+def test_a_dry_run_passes_on_bare_hosts(cluster: Cluster) -> None:
+    run("playbooks/balanced.yml", cluster.inventory, "--check").succeeded()
 
 
 @dataclass(frozen=True)
