@@ -75,9 +75,12 @@ class Broken:
 BROKEN = {
     "import error": Broken({"config/wsgi.py": "import no_such_module"}, "No module named 'no_such_module'"),
     "crash at the first request": Broken({"config/wsgi.py": CRASHES}, "the first request is one too many"),
-    "wrong settings": Broken(
+    "unset secret": Broken(
         {"config/settings.py": "os.environ['STRIPE_KEY']"},
         "If the settings ask the environment for STRIPE_KEY, write it into app_environment",
+    ),
+    "wrong settings": Broken(
+        {"config/settings.py": "INSTALLED_APPS += ['no_such_app']"}, "No module named 'no_such_app'"
     ),
     "failing migration": Broken(
         {"people/migrations/0002_fails.py": MIGRATION.format(operation=FAILS)},

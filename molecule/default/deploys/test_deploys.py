@@ -117,6 +117,8 @@ SECOND = "when: inventory_hostname == 'web2'"
     ("step", "where", "told"),
     [
         ("before_migrate", SECOND, "is not in service: this run has switched no host"),
+        ("after_smoke", SECOND, "is not in service: this run has switched no host"),
+        ("before_switch", SECOND, "is not in service: it failed on web2"),
         ("after_verify", SECOND, "is not in service: it failed on web2"),
         ("before_verify", "run_once: true", "is not in service: it failed on web1"),
     ],
@@ -251,7 +253,7 @@ def test_a_rung_that_the_site_is_not_at(cluster: Cluster) -> None:
     assert "does not serve people at the uwsgi rung yet: run site.yml first" in done.words
 
 
-def test_a_release_out_of_a_repository(cluster: Cluster, web: list[Host], tmp_path: Path) -> None:
+def test_releases_out_of_a_repository(cluster: Cluster, web: list[Host], tmp_path: Path) -> None:
     source = copy_application(tmp_path)
 
     def commit(name: str) -> None:
@@ -265,5 +267,6 @@ def test_a_release_out_of_a_repository(cluster: Cluster, web: list[Host], tmp_pa
     commit("tagged")
     subprocess.run(["git", "tag", "v1"], cwd=source, check=True)
     commit("on the branch")
-    run(DEPLOY, cluster.inventory, app_source=f"file://{source}", app_version="v1").succeeded()
-    assert running(web) == [{"tagged"}, {"tagged"}]
+    for version, name in (("v1", "tagged"), ("main", "on the branch")):
+        run(DEPLOY, cluster.inventory, app_source=f"file://{source}", app_version=version).succeeded()
+        assert running(web) == [{name}, {name}]
