@@ -32,9 +32,10 @@ done >Packages
 echo 'deb [trusted=yes] file:/srv/probes ./' >/etc/apt/sources.list.d/probes.list
 apt-mark hold probe-held
 """
-NO_ARCHIVE = """
-dpkg --purge probe-free probe-held && rm -r /srv/probes /etc/apt/sources.list.d/probes.list && apt-get update
-"""
+NO_ARCHIVE = "dpkg --purge probe-free probe-held && rm -r /srv/probes"
+# Debian may bring what needs a reboot at any moment, and nobody stands in for the edge host.
+WITHOUT_DEBIAN = "cp -a /etc/apt /etc/apt.kept && rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*"
+WITH_DEBIAN = "rm -r /etc/apt && mv /etc/apt.kept /etc/apt && apt-get update"
 # What an upgrade does to a file that the application's workers have mapped.
 REPLACE = """
 worker=$(pgrep --parent %s | head -n 1)
@@ -45,16 +46,20 @@ mv $file.new $file
 
 @pytest.fixture
 def probes(hosts: dict[str, Host]) -> Iterator[Callable[[], dict[str, str]]]:
-    """The versions of two packages on web2, of which the archive has later ones."""
-    web2 = hosts["web2"]
+    """The versions of two packages on web2, of which the archive has later ones; nothing else has any on both hosts."""
+    web2, upgraded = hosts["web2"], [hosts["web2"], hosts["edge1"]]
 
     def versions() -> dict[str, str]:
         asked = web2.check_output("dpkg-query --show 'probe-*'")
         return dict(line.split("\t") for line in asked.splitlines())
 
+    for host in upgraded:
+        host.check_output("sh -c %s", WITHOUT_DEBIAN)
     web2.check_output("sh -c %s", ARCHIVE)
     yield versions
     web2.check_output("sh -c %s", NO_ARCHIVE)
+    for host in upgraded:
+        host.check_output("sh -c %s", WITH_DEBIAN)
 
 
 def boot(host: Host) -> str:
