@@ -23,7 +23,7 @@ def eventually(attempt: Callable[[], T], limit: float = 60) -> T:
             outcome = result = attempt()
             if result:
                 return result
-        except (OSError, AssertionError) as error:
+        except (OSError, RuntimeError, AssertionError) as error:  # the second is testinfra's for ssh
             outcome = error
         if time.monotonic() > deadline:
             raise AssertionError(f"Not within {limit:.0f} s; at last: {outcome!r}")
