@@ -104,7 +104,7 @@ def test_variables_that_can_not_be_meant_are_told_all_at_once(refused: Refusal) 
     said = refused(
         app_never_cache=["/x/"], uwsgi_django_processes=0, postgres_max_connections="many", site_memory_mb=-512,
         app_smoke_paths="/", app_hooks="hooks/", app_packages=5, app_celery_stop_timeout=0,
-        app_periodic=["clearsessions"],
+        app_periodic=["clearsessions"], app_purge_after_release="perhaps", site_certificate="letsencrypt",
         base_administrators=[{"name": "anna", "key": "no"}, {"name": "otto"}, {"name": "Anna B", "key": "x"}],
     )  # fmt: skip
     for told in (
@@ -117,6 +117,8 @@ def test_variables_that_can_not_be_meant_are_told_all_at_once(refused: Refusal) 
         "app_hooks is 'hooks/': write a dictionary, NAME: VALUE",
         "app_periodic is '['clearsessions']': write a dictionary",
         "app_celery_stop_timeout is '0': write a whole number, 1 or more.",
+        "app_purge_after_release is 'perhaps': write a value of the kind bool.",
+        "site_certificate is 'letsencrypt': write one of lab, files.",
         "the key of 'anna' is no public ssh key",
         "the key of 'otto' is no public ssh key",
         "base_administrators has the name 'Anna B'",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.dataloader import DataLoader
 
 # All other numbers are sizes, counts and limits, of which none makes no sense.
@@ -26,6 +28,12 @@ LARGEST_PAGE = 1024 * 1024
 APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?", re.ASCII)
 UNIT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 PERIODIC = "{command: COMMAND, on_calendar: TIME}"
+# The steps of a release that tasks of the user's can come before or after.
+STEPS = (
+    "before_build", "before_migrate", "after_migrate", "before_smoke", "after_smoke", "before_switch", "after_switch",
+    "before_verify", "after_verify", "after_release",
+)  # fmt: skip
+ADDRESS = re.compile(r"([0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]+:[0-9a-fA-F:.]*")
 KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/]+=*( .*)?")
 
 
@@ -50,15 +58,16 @@ def preflight_faults(names: Iterable[str], values: Mapping[str, Any], roles: str
         if name not in options:
             if name.startswith(prefixes) and (meant := difflib.get_close_matches(name, options, 1, ALIKE)):
                 faults.append(f"There is no variable {name}: write {meant[0]}, or give it another name.")
-        elif wanted := _wanted(name, options[name].get("type"), values[name]):
+        elif wanted := _wanted(name, options[name], values[name]):
             text = "" if values[name] is None else str(values[name]).strip()
             value = "of another kind" if options[name].get("no_log") else f"'{text}'"
             faults.append(f"{name} is {value}: write {wanted}.")
     return faults + _people(values.get("base_administrators") or [])
 
 
-def _wanted(name: str, kind: str | None, value: object) -> str:
-    """Return what to write for a value that its kind can't have; empty when it can. A dictionary may have no lines."""
+def _wanted(name: str, option: Mapping[str, Any], value: object) -> str:
+    """Return what to write for a value that its option can't have; empty when it can. Dictionaries may be empty."""
+    kind = option.get("type")
     if kind == "int":
         least = 0 if name in MAY_BE_ZERO else 1
         fits = re.fullmatch(r"[0-9]+", str(value).strip()) and int(str(value)) >= least
@@ -67,7 +76,55 @@ def _wanted(name: str, kind: str | None, value: object) -> str:
         return "" if isinstance(value, Sequence) and not isinstance(value, str) else "a list"
     if kind == "dict":
         return "" if isinstance(value, Mapping | None) else "a dictionary, NAME: VALUE, one on each line"
-    return "something, or leave the line out" if value is None else ""
+    if value is None:
+        return "something, or leave the line out"
+    if ArgumentSpecValidator({name: {**option, "required": False}}).validate({name: value}).error_messages:
+        return f"one of {', '.join(option['choices'])}" if "choices" in option else f"a value of the kind {kind}"
+    return ""
+
+
+def preflight_wrong(groups: Iterable[Iterable[Mapping[str, Any]]]) -> str:
+    """Return what is said of the first group of checks that has a wrong one; empty when all are right.
+
+    A check is {right: BOOLEAN, message: TEXT}. Neither is evaluated before the groups before it are right, so that a
+    group may rely on those.
+    """
+    for group in groups:
+        if wrong := [check["message"] for check in group if not check["right"]]:
+            return " ".join(wrong)
+    return ""
+
+
+def preflight_addresses(addresses: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the hosts, {key: HOST, value: ADDRESS}, with an address that is none or that another one has."""
+    every = list(addresses.values())
+    return [
+        {"key": host, "value": address}
+        for host, address in addresses.items()
+        if not ADDRESS.fullmatch(str(address)) or every.count(address) > 1
+    ]
+
+
+def preflight_paths(paths: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each path, by its variable's name, that is none; a URL of static files is not all."""
+    return [
+        f"{name} is '{path}': write a path that begins with /."
+        for name, path in paths.items()
+        if not re.fullmatch(r'/[^\s"]*', str(path)) or (path == "/" and name == "app_static_url")
+    ]
+
+
+def preflight_hooks(hooks: Mapping[str, str], root: str) -> list[str]:
+    """Return a sentence for each step that there is not, or file that has no tasks; relative ones are below `root`."""
+    faults = []
+    for step, file in hooks.items():
+        fault = _tasks(str(Path(root, str(file)))) if step in STEPS else ""
+        if fault or step not in STEPS:
+            faults.append(
+                f"app_hooks has '{step}: {file}': write one of {', '.join(STEPS)}, and the path of a file of Ansible "
+                f"tasks. {fault}"
+            )
+    return faults
 
 
 def preflight_module(name: str, directory: str) -> bool:
@@ -166,11 +223,12 @@ def _specs(roles: Path) -> list[Path]:
     return sorted(roles.glob("*/meta/argument_specs.yml"))
 
 
+@functools.lru_cache
 def _options(roles: Path) -> dict[str, dict[str, Any]]:
     """All roles' public variables, by name."""
     found: dict[str, dict[str, Any]] = {}
     for path in _specs(roles):
-        for entry in yaml.safe_load(path.read_text())["argument_specs"].values():
+        for entry in yaml_load(path.read_text())["argument_specs"].values():
             found |= entry.get("options") or {}
     return found
 
@@ -191,7 +249,7 @@ def _people(administrators: object) -> list[str]:
     return faults
 
 
-def preflight_tasks(path: str) -> str:
+def _tasks(path: str) -> str:
     """Return why a file can't be included as tasks; empty when it can, as far as its YAML says.
 
     A file that the vault has encrypted is taken for one.
@@ -220,6 +278,9 @@ class FilterModule:
             "preflight_environment": preflight_environment,
             "preflight_module": preflight_module,
             "preflight_page": preflight_page,
-            "preflight_tasks": preflight_tasks,
+            "preflight_addresses": preflight_addresses,
+            "preflight_hooks": preflight_hooks,
+            "preflight_paths": preflight_paths,
+            "preflight_wrong": preflight_wrong,
             "preflight_commands": preflight_commands,
         }
