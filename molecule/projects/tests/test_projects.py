@@ -51,7 +51,8 @@ STARTERS = {
     for starter in (
         # Its only page is the one that DEBUG shows, and the admin site.
         Starter("plain", "Django~=5.2.0", ["django-admin", "startproject"],
-                {"app_requirements": ["Django~=5.2.0"], "app_health_path": "/admin/login/"}, home=404),
+                {"app_requirements": ["Django~=5.2.0"], "app_health_path": "/admin/login/",
+                 "app_packages": ["gettext-base"], "app_settings": {"DEFAULT_FROM_EMAIL": "ida@plain.test"}}, home=404),
         Starter("wagtail", "wagtail", ["wagtail", "start"],
                 {"app_health_path": "/", "app_media_url": "/media/", "app_never_cached": ["/admin/", "/django-admin/"]},
                 login="/django-admin/login/", below="web/backend"),
@@ -157,6 +158,27 @@ def test_a_member_logs_in(site: Site) -> None:
         "django.contrib.sessions.backends.cached_db",
         "django.db.backends.postgresql",
     ]
+
+
+def test_settings_and_packages_of_the_users_are_there(sites: dict[str, Site]) -> None:
+    site = sites["plain"]
+    site.runs.result()[1].succeeded()
+    asked = "from django.conf import settings; print(settings.DEFAULT_FROM_EMAIL)"
+    assert manage(site.host, "shell", "-c", asked).split()[-1] == "ida@plain.test"
+    assert site.host.package("gettext-base").is_installed
+
+
+def test_an_uploaded_file_is_served(sites: dict[str, Site]) -> None:
+    site = sites["wagtail"]
+    site.runs.result()[1].succeeded()
+    save = (
+        "from django.core.files.base import ContentFile; from django.core.files.storage import default_storage; "
+        "store = default_storage; print(store.url(store.save('notes/of-ida.txt', ContentFile(b'uploaded'))))"
+    )
+    url = manage(site.host, "shell", "-c", save).split()[-1]
+    assert url.startswith("/media/notes/")
+    answer = site.visitor.get(url)
+    assert (answer.status, answer.text) == (200, "uploaded")
 
 
 def test_the_same_run_again_changes_nothing(site: Site) -> None:
