@@ -131,7 +131,8 @@ def _hosts(target: Target, good: dict[str, object]) -> Acts:
         "a web host is drained": lambda: playbook(target, "playbooks/drain.yml", **last),
         "it is put back": lambda: playbook(target, "playbooks/undrain.yml", **last),
         "a web host leaves": lambda: playbook(target, "playbooks/retire.yml", **last),
-        "it joins": lambda: playbook(target, "site.yml", **good),
+        # Its line has never gone: to the balancers it is one that is drained, and comes back.
+        "it joins": lambda: (playbook(target, "site.yml", **good), playbook(target, "playbooks/undrain.yml", **last)),
     }
     restart = {"rolling restart": lambda: playbook(target, "playbooks/restart.yml")}
     return restart | (several if len(target.groups["web"]) > 1 else {})

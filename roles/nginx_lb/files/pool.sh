@@ -2,7 +2,7 @@
 # those in DRAINED out of this balancer's pool and puts the others back in, but for those that stay drained. Those in
 # LEAVING do so from now on, until they are in RETURNING.
 #
-# Where that would leave nobody in the pool it changes nothing.
+# Where that would leave nobody in the pool it changes nothing, and says so.
 #
 # The words of a server's line are its edge host's own; only what follows them changes, and nothing of a host that is
 # not in HOSTS. Where nginx does not run there is nothing to do. Says `changed` where something was, and waits for it to
@@ -60,6 +60,7 @@ awk -v hosts=" $2 " -v drained=" $3 " -v leaving=" $4 " -v returning=" $5 " '
 # Who is out of the pool answers better than nobody.
 if grep --quiet '^server .*; # ' "$new" && ! grep '^server ' "$new" | grep --quiet --invert-match ' down; # '; then
     cp "$pool" "$new"
+    [ -z "$3" ] || echo "Nobody else is in the pool: what is asked of $3 while it starts anew fails, or has an older copy."
 fi
 cmp -s "$pool" "$new" && changed=no || changed=yes
 if [ $changed = yes ]; then
