@@ -42,12 +42,13 @@ def repository(hosts: dict[str, Host], tmp_path: Path, monkeypatch: pytest.Monke
     """Hosts are known to git by a file of the test's own, as by a user's known_hosts."""
     host = hosts[HOST]
     address = host.backend.ansible_runner.get_variables(HOST)["ansible_host"]
-    url = f"ssh://debian@{address}/home/debian/mysite.git"
+    url = f"ssh://debian@{address}/srv/mysite.git"
     key, known, source = tmp_path / "deploy", tmp_path / "known_hosts", STARTERS["plain"].make(tmp_path)
     known.write_text(subprocess.run(["ssh-keyscan", address], check=True, capture_output=True, text=True).stdout)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     host.check_output("apt-get install -qq --yes --no-install-recommends git")
-    host.check_output("sudo -u debian git init --quiet --bare --initial-branch=main /home/debian/mysite.git")
+    host.check_output("install -d -o debian /srv/mysite.git")
+    host.check_output("sudo -u debian git init --quiet --bare --initial-branch=main /srv/mysite.git")
     way = f"core.sshCommand=ssh -F {PROJECT}/.lab/ssh_config"
     git = ["git", "-C", str(source), "-c", "user.name=Ida", "-c", "user.email=ida@example.org", "-c", way]
     for command in (
@@ -57,7 +58,7 @@ def repository(hosts: dict[str, Host], tmp_path: Path, monkeypatch: pytest.Monke
         ["push", "--quiet", url, "main"],
     ):
         subprocess.run([*git, *command], check=True)
-    host.check_output("echo %s >>/home/debian/.ssh/authorized_keys", key.with_suffix(".pub").read_text().strip())
+    host.check_output("echo %s >>~debian/.ssh/authorized_keys", key.with_suffix(".pub").read_text().strip())
     monkeypatch.setenv("GIT_SSH_OPTS", f"-F none -o UserKnownHostsFile={known}")
     repository = Repository(url, write_inventory(tmp_path, STARTERS["plain"], "192.0.2.1", tmp_path), key.read_text())
     yield repository
