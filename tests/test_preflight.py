@@ -272,6 +272,15 @@ def test_two_hosts_with_one_address(refused: Refusal) -> None:
     assert "has the address '192.0.2.11': the firewall and the roles need an IP address that no other host has" in said
 
 
+def test_a_queue_of_its_own_on_the_first_host(refused: Refusal) -> None:
+    said = refused(groups={"db": {"db1": {"ansible_host": "192.0.2.11", "site_queue": 600}}})
+    assert "write 2048 or less, once for all hosts" in said
+
+
+def test_an_alias_that_is_empty(refused: Refusal) -> None:
+    assert "'' (site_domain, site_aliases) is not a host name" in refused(site_aliases=[""])
+
+
 def test_a_host_with_a_name_but_no_address(refused: Refusal) -> None:
     said = refused(groups={"edge": {"edge.example.org": {}}})
     assert "Host edge.example.org has the address 'edge.example.org'" in said

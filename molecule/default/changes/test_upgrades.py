@@ -121,5 +121,7 @@ def test_a_web_host_that_does_not_come_back_stays_drained(cluster: Cluster, host
     assert " down; # web1 drained" in pool.content_string
     assert "web2" not in [name for name, changed in done.changed.items() if changed]
     eventually(lambda: hosts["web1"].run("true").rc == 0 and boot(hosts["web1"]) != before)
+    alone = run("playbooks/restart.yml", cluster.inventory).succeeded()
+    assert "Nobody else is in the pool: what is asked of web2 while it starts anew fails" in alone.words
     run("playbooks/undrain.yml", cluster.inventory, host="web1").succeeded()
     assert " down" not in hosts["edge1"].file("/etc/nginx/upstream.conf").content_string

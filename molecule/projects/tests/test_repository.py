@@ -29,6 +29,7 @@ class Repository:
     url: str
     inventory: Path
     key: str
+    other_key: str
 
     @property
     def checkout(self) -> Path:
@@ -45,7 +46,8 @@ def repository(hosts: dict[str, Host], tmp_path: Path, monkeypatch: pytest.Monke
     url = f"ssh://debian@{address}/srv/mysite.git"
     key, known, source = tmp_path / "deploy", tmp_path / "known_hosts", STARTERS["plain"].make(tmp_path)
     known.write_text(subprocess.run(["ssh-keyscan", address], check=True, capture_output=True, text=True).stdout)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    for file in (key, tmp_path / "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
     host.check_output("apt-get install -qq --yes --no-install-recommends git")
     host.check_output("install -d -o debian /srv/mysite.git")
     host.check_output("sudo -u debian git init --quiet --bare --initial-branch=main /srv/mysite.git")
@@ -60,13 +62,14 @@ def repository(hosts: dict[str, Host], tmp_path: Path, monkeypatch: pytest.Monke
         subprocess.run([*git, *command], check=True)
     host.check_output("echo %s >>~debian/.ssh/authorized_keys", key.with_suffix(".pub").read_text().strip())
     monkeypatch.setenv("GIT_SSH_OPTS", f"-F none -o UserKnownHostsFile={known}")
-    repository = Repository(url, write_inventory(tmp_path, STARTERS["plain"], "192.0.2.1", tmp_path), key.read_text())
+    inventory = write_inventory(tmp_path, STARTERS["plain"], "192.0.2.1", tmp_path)
+    repository = Repository(url, inventory, key.read_text(), (tmp_path / "other").read_text())
     yield repository
     shutil.rmtree(repository.checkout, ignore_errors=True)
 
 
 def test_its_deploy_key_fetches_it_and_no_other_key_does(repository: Repository) -> None:
-    refused = run(DEPLOY, repository.inventory, app_source=repository.url).failed()
+    refused = run(DEPLOY, repository.inventory, app_source=repository.url, app_deploy_key=repository.other_key).failed()
     assert "A private repository wants app_deploy_key" in refused.words
     assert not (repository.checkout / "manage.py").exists()
     seen = run_until(LOOKED_AT, DEPLOY, repository.inventory, app_source=repository.url, app_deploy_key=repository.key)

@@ -70,14 +70,14 @@ def _wanted(name: str, option: Mapping[str, Any], value: object) -> str:
     kind = option.get("type")
     if kind == "int":
         least = 0 if name in MAY_BE_ZERO else 1
-        fits = re.fullmatch(r"[0-9]+", str(value).strip()) and int(str(value)) >= least
-        return "" if fits else f"a whole number, {least} or more"
-    if kind == "list":
-        return "" if isinstance(value, Sequence) and not isinstance(value, str) else "a list"
-    if kind == "dict":
-        return "" if isinstance(value, Mapping | None) else "a dictionary, NAME: VALUE, one on each line"
+        if not re.fullmatch(r"[0-9]+", str(value).strip()) or int(str(value)) < least:
+            return f"a whole number, {least} or more"
+    if kind == "list" and (not isinstance(value, Sequence) or isinstance(value, str)):
+        return "a list"
+    if kind == "dict" and not isinstance(value, Mapping | None):
+        return "a dictionary, NAME: VALUE, one on each line"
     if value is None:
-        return "something, or leave the line out"
+        return "" if kind == "dict" else "something, or leave the line out"
     if ArgumentSpecValidator({name: {**option, "required": False}}).validate({name: value}).error_messages:
         return f"one of {', '.join(option['choices'])}" if "choices" in option else f"a value of the kind {kind}"
     return ""
