@@ -54,6 +54,7 @@ def preflight_faults(names: Iterable[str], values: Mapping[str, Any], roles: str
         raise AnsibleFilterError(f"No role in {roles} has a meta/argument_specs.yml.")
     prefixes = tuple(f"{name}_" for name in {path.parents[1].name for path in _specs(Path(roles))})
     faults = []
+    values = {name: _plain(value) for name, value in values.items()}
     for name in sorted(map(str, names)):
         if name not in options:
             if name.startswith(prefixes) and (meant := difflib.get_close_matches(name, options, 1, ALIKE)):
@@ -63,6 +64,13 @@ def preflight_faults(names: Iterable[str], values: Mapping[str, Any], roles: str
             value = "of another kind" if options[name].get("no_log") else f"'{text}'"
             faults.append(f"{name} is {value}: write {wanted}.")
     return faults + _people(values.get("base_administrators") or [])
+
+
+def _plain(value: object) -> object:
+    """Return a value without Ansible's lazy containers, of which a copy takes all that templates need with it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _wanted(name: str, option: Mapping[str, Any], value: object) -> str:
