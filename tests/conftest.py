@@ -9,6 +9,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 
@@ -19,9 +20,12 @@ AT_ONCE = 2
 
 @dataclass
 class Scenarios:
-    """Runs of `molecule test`: at most AT_ONCE at a time, each with a log of its own."""
+    """Runs of `molecule test`: AT_ONCE at a time, one more when all other tests are done; each has a log of its own."""
 
-    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE))
+    free: Semaphore = field(default_factory=lambda: Semaphore(AT_ONCE))
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE + 1))
+    waiting: bool = False
+    stopped: bool = False
     runs: dict[str, Future[int]] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -31,16 +35,24 @@ class Scenarios:
 
     def finished(self, name: str) -> int:
         """Wait for a scenario and return molecule's exit status."""
+        if not self.waiting:
+            self.waiting = True
+            self.free.release()
         return self.runs[name].result()
 
     def stop(self) -> None:
         """End what still runs: molecule's own destroy is left to the caller of the tests."""
+        self.stopped = True
         self.pool.shutdown(wait=False, cancel_futures=True)
         for process in self.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
 
     def _test(self, name: str) -> int:
+        with self.free:
+            return 1 if self.stopped else self._run(name)
+
+    def _run(self, name: str) -> int:
         LOGS.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         plain = {"PY_COLORS": "0", "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}

@@ -130,6 +130,13 @@ def _over_ssh(cluster: Cluster, name: str, command: str, text: str) -> str:
     return done.stdout
 
 
+def test_the_bytecode_of_ansibles_modules_is_kept_where_root_alone_can_write(host: Host) -> None:
+    kept = host.file("/var/cache/hugproof/ansible")
+    assert (kept.user, kept.mode) == ("root", 0o700)
+    assert kept.listdir()
+    assert (host.file("/usr/local/lib/hugproof-ansible").user, host.file("/usr/local/lib").user) == ("root", "root")
+
+
 def test_the_kernel_queues_what_the_servers_ask_for(host: Host) -> None:
     assert host.sysctl("net.core.somaxconn") >= 4096
     assert host.sysctl("net.ipv4.tcp_max_syn_backlog") >= 8192

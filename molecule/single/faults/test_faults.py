@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from loadtest.plays import run, start
+from loadtest.target import BIN
 
 from support.cluster import PROJECT, variant
 from support.site import Site
 from support.wait import eventually
 
+KEPT = "/var/cache/hugproof/ansible"
 HOLD_LOCK = """
 import fcntl, signal
 file = open("/var/lib/dpkg/lock-frontend", "w")
@@ -140,6 +142,18 @@ def test_a_firewall_that_locks_ssh_out_opens_again(site: Site) -> None:
     assert site.converge().succeeded().changed["site1"] > 0
     assert "policy drop;" in site.host.check_output("nft list chain inet hugproof input")
     assert site.answers()
+
+
+def test_bytecode_that_is_broken_or_lost_is_made_anew(site: Site) -> None:
+    """A command that a task runs sees nothing of where it is kept."""
+    ask = [str(BIN / "ansible"), "-i", str(site.cluster.inventory), "site1", "--become", "-m", "command", "-a", "env"]
+    for harm in ("for file in *; do echo broken >$file; done", "truncate --size=0 *", "rm *"):
+        site.host.check_output(f"cd {KEPT} && {harm}")
+        asked = subprocess.run(ask, capture_output=True, text=True)
+        assert asked.returncode == 0, asked.stdout + asked.stderr
+        assert "SUDO_USER=debian" in asked.stdout
+        assert "PYTHON" not in asked.stdout
+        assert site.host.check_output(f"find {KEPT} -size +1k") != ""
 
 
 def test_the_applications_own_tests_pass_against_the_hosts_servers(site: Site) -> None:

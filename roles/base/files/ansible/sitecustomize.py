@@ -1,8 +1,8 @@
 """Keeps the bytecode of what Ansible sends, where only root can read and write it.
 
-A task brings its module and Ansible's own library in an archive, out of which Python compiles all of it anew every time:
-two thirds of what a small task costs a host. ansible.cfg has sudo put this directory on PYTHONPATH, so that Python
-runs this file at its start, for Ansible's tasks alone. Whatever does not work here, the task goes on without it.
+A task brings its module and Ansible's own library in an archive, out of which Python compiles all of it anew every
+time: two thirds of what a small task costs a host. ansible.cfg has sudo put this directory on PYTHONPATH, so that
+Python runs this file at its start, for Ansible's tasks alone. Whatever does not work here, a task goes on without it.
 """
 
 from __future__ import annotations
