@@ -2,6 +2,9 @@ SHELL := /bin/bash
 INVENTORY ?= inventories/lab
 PROFILES ?= 20000
 BIN := .venv/bin
+# Debian's own where it will do: it is compiled with optimizations, which those of pyenv and the like mostly are not.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+    && echo /usr/bin/python3 || echo python3)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # State of Ansible and Molecule belongs to this checkout: two checkouts never share it.
 export ANSIBLE_HOME := $(CURDIR)/.ansible
@@ -64,8 +67,8 @@ lock: venv ## Lock the tools' versions anew
 
 venv: .venv/.complete
 .venv/.complete: requirements.txt
-	@python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq --yes python3-venv; }
-	@python3 -m venv .venv
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq --yes python3-venv; }
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep ^uv== requirements.txt)"
 	@$(BIN)/uv pip install --quiet -r requirements.txt
 # Without bytecode every Ansible process compiles itself anew; the collections' modules never run here.
