@@ -19,7 +19,7 @@ ASKED = {
 
 def test_an_ipv6_address_stands_in_brackets_where_a_port_follows(tmp_path: Path) -> None:
     groups = {group: {"hosts": {f"{group}1": {"ansible_host": address}}} for group, address in ADDRESSES.items()}
-    choices = {"site_domain": "people.test", "site_aliases": ["2001:db8::41"], "app_secret_key": "k" * 50}
+    choices = {"site_domain": "people.test", "site_aliases": ["2001:db8::41"]}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups, "vars": choices}}))
     files = [str(PROJECT / "roles" / file) for file in ("uwsgi_django/vars/main.yml", "nginx_lb/defaults/main.yml")]
     tasks = [{"ansible.builtin.copy": {"content": "{{ asked | to_json }}", "dest": str(tmp_path / "found.json")}}]

@@ -75,82 +75,29 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
     assert str(tmp_path) in said
 
 
-# Names that no user or database can have, each with choices of the application that can't be meant either.
-WRONG_APPLICATIONS = {
-    "My-App": (
-        {"app_celery_app": "my-site", "app_static_url": "static/", "app_environment": {"NOT A NAME": "1"}},
-        [
-            "app_celery_app is 'my-site': write what `celery --app` takes, such as mysite",
-            "app_static_url is 'static/': write a path that begins with /.",
-            "app_environment: 'NOT A NAME' must be a name of letters, digits and underscores",
-        ],
-    ),
-    "1people": (
-        {"app_static_url": "/", "app_environment": {"MOTTO": "one\ntwo"}, "app_hooks": {"before_lunch": "README.md"}},
-        [
-            "app_static_url is '/': write a path that begins with /.",
-            "app_environment: 'MOTTO' must be",
-            "with a value of one line",
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"site_queue": 5000}, "site_queue is 5000: write 2048 or less"),
+        ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
+        (
+            {"app_hooks": {"before_lunch": "README.md"}},
             "app_hooks has 'before_lunch: README.md': write one of before_build,",
-        ],
-    ),
-    "people.site": (
-        {"app_health_path": "ready", "app_environment": {"EMPTY": None}, "app_hooks": {"before_build": "no/such.yml"}},
-        [
-            "app_health_path is 'ready': write a path that begins with /.",
-            "app_environment: 'EMPTY' must be",
-            "and the path of a file of Ansible tasks.",
-        ],
-    ),
-    "postgres": (
-        {"app_hooks": {"before_build": "inventories/lab/hosts.yml"}, "app_deploy_key": "~/.ssh/deploy"},
-        [
-            "Ansible tasks. It is no list of tasks.",
-            "app_deploy_key is no private key: write the key itself",
-        ],
-    ),
-    "p" * 32: ({}, []),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", WRONG_APPLICATIONS)
-def test_an_application_that_can_not_be_meant(refused: Refusal, name: str) -> None:
-    choices, told = WRONG_APPLICATIONS[name]
-    said = refused(app_name=name, **choices)
-    for sentence in (f"app_name is '{name}': use at most 31 lower-case letters, digits and underscores", *told):
-        assert sentence in said
-
-
-def test_an_application_that_is_no_module(refused: Refusal) -> None:
-    said = refused(app_wsgi_module="config.wsgi:application")
-    assert "Leave out what stands for the callable at its end." in said
-
-
-@pytest.mark.parametrize("secret", [None, "", "short"], ids=["missing", "empty", "short"])
-def test_choices_that_can_not_be_meant_are_told_all_at_once(
-    refused: Refusal, tmp_path: Path, secret: str | None
-) -> None:
-    names = ["people..example.org", "*.example.org", "https://people.test", ""]
-    said = refused(
-        app_secret_key=secret, app_database_password=secret, site_queue=5000, app_never_cached=["admin"],
-        site_aliases=names,
-    )  # fmt: skip
-    for told in (
-        "app_secret_key is not set, or shorter than",
-        "app_database_password is not set, or shorter than",
-        f"{tmp_path}/group_vars/all/vault.yml",
-        "site_queue is 5000: write 2048 or less",
-        "app_never_cached has 'admin': write a path, which begins with /.",
-        f"""'{"', '".join(names)}' (site_domain, site_aliases) is not a host name""",
-        "letters, digits, hyphens and dots alone",
-    ):
-        assert told in said
-
-
-def test_a_domain_that_is_none(refused: Refusal) -> None:
-    assert "'people.example.org:80' (site_domain, site_aliases) is not a host name" in refused(
-        site_domain="people.example.org:80"
-    )
+        ),
+        ({"app_hooks": {"before_build": "no/such.yml"}}, "and the path of a file of Ansible tasks."),
+        ({"app_hooks": {"before_build": "inventories/lab/hosts.yml"}}, "Ansible tasks. It is no list of tasks."),
+        ({"app_deploy_key": "~/.ssh/deploy"}, "app_deploy_key is no private key: write the key itself"),
+        ({"app_wsgi_module": "config.wsgi:application"}, "Leave out what stands for the callable at its end."),
+        (
+            {"site_domain": "people..example.org"},
+            "'people..example.org' (site_domain, site_aliases) is not a host name",
+        ),
+        ({"site_domain": "*.example.org"}, "letters, digits, hyphens and dots alone"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_choice_that_can_not_be_meant(refused: Refusal, choices: dict[str, object], told: str) -> None:
+    assert told in refused(**choices)
 
 
 def test_variables_that_can_not_be_meant_are_told_all_at_once(refused: Refusal) -> None:
@@ -215,6 +162,12 @@ def test_commands_that_can_not_be_meant(refused: Refusal) -> None:
         "app_periodic: on_calendar of 'four' is 4: write a",
     ):
         assert told in said
+
+
+def test_a_celery_application_that_is_none(refused: Refusal) -> None:
+    assert "app_celery_app is 'my-site': write what `celery --app` takes, such as mysite" in refused(
+        app_celery_app="my-site"
+    )
 
 
 def test_a_users_own_variable_may_look_like_ours(tmp_path: Path) -> None:
@@ -324,16 +277,34 @@ def test_a_queue_of_its_own_on_the_first_host(refused: Refusal) -> None:
     assert "write 2048 or less, once for all hosts" in said
 
 
+def test_an_alias_that_is_empty(refused: Refusal) -> None:
+    assert "'' (site_domain, site_aliases) is not a host name" in refused(site_aliases=[""])
+
+
 def test_a_host_with_a_name_but_no_address(refused: Refusal) -> None:
     said = refused(groups={"edge": {"edge.example.org": {}}})
     assert "Host edge.example.org has the address 'edge.example.org'" in said
     assert "Set ansible_host, or `address` where its peers reach it by another one" in said
 
 
+@pytest.mark.parametrize("value", [None, "", "short"], ids=["missing", "empty", "short"])
+@pytest.mark.parametrize("name", ["app_secret_key", "app_database_password"])
+def test_a_secret_that_is_not_set_or_too_short(refused: Refusal, tmp_path: Path, name: str, value: str | None) -> None:
+    said = refused(**{name: value})
+    assert f"{name} is not set, or shorter than" in said
+    assert f"{tmp_path}/group_vars/all/vault.yml" in said
+
+
 def test_a_domain_that_is_not_set(refused: Refusal) -> None:
     said = refused(site_domain=None)
     assert "site_domain is not set" in said
     assert "write the name visitors type in" in said
+
+
+@pytest.mark.parametrize("name", ["My-App", "1people", "people.site", "postgres", "p" * 32])
+def test_a_name_that_no_user_or_database_can_have(refused: Refusal, name: str) -> None:
+    said = refused(app_name=name)
+    assert f"app_name is '{name}': use at most 31 lower-case letters, digits and underscores" in said
 
 
 def test_an_application_that_is_not_there(refused: Refusal, tmp_path: Path) -> None:
@@ -437,6 +408,17 @@ def test_a_secret_that_no_environment_can_hold_is_not_told(refused: Refusal) -> 
     assert "one" not in said.partition("app_secret_environment: ")[2].partition("must be a name")[0]
 
 
+def test_a_variable_of_the_environment_that_is_no_name(refused: Refusal) -> None:
+    said = refused(app_environment={"NOT A NAME": "1"})
+    assert "app_environment: 'NOT A NAME' must be a name of letters, digits and underscores" in said
+
+
+def test_a_variable_of_the_environment_with_two_lines(refused: Refusal) -> None:
+    said = refused(app_environment={"MOTTO": "one\ntwo"})
+    assert "app_environment: 'MOTTO' must be" in said
+    assert "with a value of one line" in said
+
+
 def test_a_certificate_that_is_not_there(refused: Refusal, tmp_path: Path) -> None:
     chain = tmp_path / "chain.pem"
     said = refused(site_certificate="files", site_certificate_file=str(chain))
@@ -463,6 +445,23 @@ def test_a_certificate_made_for_another_key(refused: Refusal, tmp_path: Path) ->
         site_certificate_key_file=str(tmp_path / "theirs.key"),
     )
     assert f"is NOT made for the key {tmp_path / 'theirs.key'}" in said
+
+
+@pytest.mark.parametrize(
+    ("choice", "value"), [("app_static_url", "static/"), ("app_static_url", "/"), ("app_health_path", "ready")]
+)
+def test_a_path_that_is_none(refused: Refusal, choice: str, value: str) -> None:
+    assert f"{choice} is '{value}': write a path that begins with /." in refused(**{choice: value})
+
+
+def test_a_domain_that_is_an_address_of_a_page(refused: Refusal) -> None:
+    assert "'https://people.test' (site_domain, site_aliases) is not a host name" in refused(
+        site_domain="https://people.test"
+    )
+
+
+def test_a_variable_of_the_environment_without_a_value(refused: Refusal) -> None:
+    assert "app_environment: 'EMPTY' must be" in refused(app_environment={"EMPTY": None})
 
 
 def test_a_certificate_from_nowhere(refused: Refusal) -> None:
