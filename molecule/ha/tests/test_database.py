@@ -14,6 +14,7 @@ from support.database import Database
 from support.wait import eventually
 from support.web import Browser
 
+MADE = "stat --format=%i /var/lib/postgresql/*/main/PG_VERSION"
 REINSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --reinstall %s"
 
 
@@ -84,9 +85,9 @@ def test_who_can_not_take_over_is_told(cluster: Cluster, database: Database) -> 
 
 def test_a_standby_is_set_up_anew(cluster: Cluster, database: Database, hosts: dict[str, Host]) -> None:
     name = database.synchronous()
-    made = hosts[name].check_output("stat --format=%%i /var/lib/postgresql/*/main/PG_VERSION")
+    made = hosts[name].check_output(MADE)
     run("playbooks/reinit.yml", cluster.inventory, host=name).succeeded()
-    assert hosts[name].check_output("stat --format=%%i /var/lib/postgresql/*/main/PG_VERSION") != made
+    assert hosts[name].check_output(MADE) != made
 
 
 def test_packages_do_not_restart_the_database(database: Database, hosts: dict[str, Host]) -> None:
