@@ -23,6 +23,8 @@ class Cluster:
     groups: dict[str, list[str]]
     addresses: dict[str, str]
     releases: dict[str, str]
+    # Addresses that the edge hosts share.
+    shared: list[str]
 
     @property
     def state(self) -> Path:
@@ -62,6 +64,7 @@ def load(inventory: Path) -> Cluster:
         groups={group: listing[group]["hosts"] for group in ("db", "cache", "web", "edge")},
         addresses={name: values["ansible_host"] for name, values in hosts.items()},
         releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
+        shared=next(iter(hosts.values())).get("keepalived_addresses", []),
     )
 
 
