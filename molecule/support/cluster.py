@@ -25,6 +25,8 @@ class Cluster:
     groups: dict[str, list[str]]
     addresses: dict[str, str]
     releases: dict[str, str]
+    # Addresses that the edge hosts share.
+    shared: list[str]
 
     @property
     def state(self) -> Path:
@@ -73,6 +75,7 @@ def load(inventory: Path) -> Cluster:
         groups={group: listing.get(group, {}).get("hosts", []) for group in (*SHARING, "dcs", "backup")},
         addresses={name: values["ansible_host"] for name, values in hosts.items()},
         releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
+        shared=next(iter(hosts.values())).get("keepalived_addresses", []),
     )
 
 
