@@ -19,7 +19,7 @@ from support.web import Browser
 
 JOURNAL_UNITS = (
     APPLICATION, f"{APPLICATION}-*", "nginx", "varnish*", "memcached", "postgresql@*", "hugproof-firewall",
-    "systemd-sysctl",
+    "systemd-sysctl", "pgbackrest*", "hugproof-archive-check", "hugproof-restore-drill",
 )  # fmt: skip
 
 

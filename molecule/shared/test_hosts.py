@@ -18,7 +18,7 @@ from support.wait import eventually
 
 testinfra_hosts = ["all"]
 
-PORTS = (22, 80, 443, 3031, 5432, 8000, 11211)
+PORTS = (22, 80, 443, 3031, 5432, 8000, 8432, 11211)
 # Where services and people keep files; the rest of a host is Debian's own.
 PLACES = "/etc /home /opt /root /run /srv /tmp /usr/local /var"
 
@@ -90,6 +90,8 @@ def _entitled(cluster: Cluster, source: str) -> set[tuple[str, int]]:
     for group, port, clients in services:
         if source in cluster.groups[clients]:
             found |= {(target, port) for target in cluster.groups[group]}
+    if source in cluster.backed_up:
+        found |= {(target, 8432) for target in cluster.backed_up}
     return {(target, port) for target, port in found if target != source}
 
 
@@ -115,7 +117,7 @@ def test_no_secret_can_be_read_by_everybody(name: str, cluster: Cluster) -> None
         " journalctl --no-pager --quiet | grep -m3 -Ff $secrets"
     )
     values = cluster.secrets()
-    assert set(values) == {"app_secret_key", "app_database_password"}
+    assert set(values) == {"app_secret_key", "app_database_password", "pgbackrest_passphrase"}
     assert _over_ssh(cluster, name, f"sudo sh -c {shlex.quote(search)}", "\n".join(values.values())) == ""
 
 

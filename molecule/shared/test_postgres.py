@@ -59,7 +59,7 @@ def test_the_application_owns_its_database_and_nothing_else(host: Host) -> None:
 
 def test_memory_follows_the_hosts_share(host: Host, cluster: Cluster) -> None:
     """The lab's hosts plan with 1024 MB, shared among the groups a host is in."""
-    groups = sum(host.backend.host in members for members in cluster.groups.values())
+    groups = cluster.shares(host.backend.host)
     assert query(host, "SHOW shared_buffers") == f"{max(1024 // groups // 4, 128)}MB"
 
 

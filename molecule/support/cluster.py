@@ -13,6 +13,7 @@ from testinfra.host import Host
 PROJECT = Path(__file__).resolve().parents[2]
 APPLICATION = "people"
 DOMAIN = "people.test"
+GROUPS = ("db", "cache", "web", "edge", "dcs", "backup")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Cluster:
         """The certificate that the site's own is verified against."""
         return self.state / "certificates" / "authority.crt"
 
+    def shares(self, name: str) -> int:
+        """How many services share a host's memory."""
+        return sum(name in self.groups[group] for group in ("db", "cache", "web", "edge"))
+
+    @property
+    def backed_up(self) -> list[str]:
+        """The hosts that take part in backups, which all speak pgBackRest's protocol."""
+        return self.groups["db"] + self.groups["backup"] if "backup" in self.groups else []
+
     @property
     def edge(self) -> str:
         """Address of the first edge host."""
@@ -41,7 +51,7 @@ class Cluster:
 
     def secrets(self) -> dict[str, str]:
         """The scenario's secrets, by name."""
-        return {path.name: path.read_text().strip() for path in (self.state / "secrets").glob("app_*")}
+        return {path.name: path.read_text().strip() for path in (self.state / "secrets").iterdir()}
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ def load(inventory: Path) -> Cluster:
     hosts = listing["_meta"]["hostvars"]
     return Cluster(
         inventory=inventory,
-        groups={group: listing[group]["hosts"] for group in ("db", "cache", "web", "edge")},
+        groups={group: listing[group]["hosts"] for group in GROUPS if group in listing},
         addresses={name: values["ansible_host"] for name, values in hosts.items()},
         releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
     )

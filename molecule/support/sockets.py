@@ -26,6 +26,8 @@ def expected(cluster: Cluster, name: str, rung: str) -> set[str]:
     found = {"tcp 0.0.0.0:22", "tcp [::]:22"}
     if name in cluster.groups["db"]:
         found.add(f"tcp {address}:5432")
+    if name in cluster.backed_up:
+        found.add(f"tcp {address}:8432")
     if name in cluster.groups["cache"]:
         found.add(f"tcp {address}:11211")
     if below_edge and name == cluster.groups["web"][0]:

@@ -51,7 +51,7 @@ def drill(options: argparse.Namespace, report: dict[str, Any]) -> None:
         _check_pages(recovery, socket)
     if report["checksums"]:
         _check_checksums(recovery)
-    _judge_age(report, begun, options.max_age)
+    _judge_age(report, backup, begun, options.max_age)
 
 
 def _last_backup(repository: Repository) -> dict[str, Any]:
@@ -93,11 +93,10 @@ def _run(wrong: str, command: list[str | Path]) -> None:
         raise RecoveryError(f"{wrong}: {' '.join((done.stdout + done.stderr).split())[-1000:]}")
 
 
-def _judge_age(report: dict[str, Any], begun: float, limit: int) -> None:
-    newest = report.pop("newest_transaction")
-    if newest is None:
-        raise RecoveryError("Nothing was replayed after the backup: nothing is archived.")
-    report["newest_transaction"], report["age_seconds"] = told(newest), round(begun - float(newest))
+def _judge_age(report: dict[str, Any], backup: dict[str, Any], begun: float, limit: int) -> None:
+    """The data are those of the last transaction that was replayed, or of the backup where none came after it."""
+    newest = max(float(report.pop("newest_transaction") or 0), backup["timestamp"]["stop"])
+    report["newest_transaction"], report["age_seconds"] = told(newest), round(begun - newest)
     if report["age_seconds"] > limit:
         raise RecoveryError(
             f"The newest change in the backups is of {told(newest)}, {report['age_seconds']} s before the drill; the"

@@ -85,7 +85,8 @@ def _timed(
     before = [backup for backup in backups if backup["timestamp"]["stop"] < wanted]
     if not before or wanted > newest:
         raise Refusal(f"target is '{target}', which the backups don't cover. {_range(backups, newest)}")
-    return before[-1], ["--type=time", f"--target={told(wanted)}"], f"the moment {told(wanted)}"
+    exact = datetime.fromtimestamp(wanted, UTC).isoformat(sep=" ")
+    return before[-1], ["--type=time", f"--target={exact}"], f"the moment {exact}"
 
 
 def _named(backups: list[dict[str, Any]], name: str) -> tuple[dict[str, Any], list[str], str]:

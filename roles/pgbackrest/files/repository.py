@@ -29,10 +29,10 @@ class Repository:
     stanza: str
     config: str
 
-    def ask(self, command: str, *arguments: str) -> str:
+    def ask(self, *arguments: str) -> str:
         """Run a command of pgBackRest's and return what it prints. Raises Refusal with its own words."""
-        options = [f"--config={self.config}", "--log-level-console=error", *arguments]
-        done = subprocess.run(["pgbackrest", *options, command], capture_output=True, timeout=120)
+        options = [f"--config={self.config}", "--log-level-console=error"]
+        done = subprocess.run(["pgbackrest", *options, *arguments], capture_output=True, timeout=120)
         if done.returncode:
             words = (done.stderr or done.stdout).decode(errors="replace").strip()
             raise Refusal(f"The repository of backups can't be read: {' '.join(words.split())}")
