@@ -39,6 +39,11 @@ class Cluster:
         return self.state / "certificates" / "authority.crt"
 
     @property
+    def backed_up(self) -> list[str]:
+        """The hosts that take part in backups, which all speak pgBackRest's protocol."""
+        return self.groups["db"] + self.groups["backup"] if self.groups["backup"] else []
+
+    @property
     def edge(self) -> str:
         """Address of the first edge host."""
         return self.addresses[self.groups["edge"][0]]
