@@ -494,6 +494,34 @@ def test_a_path_that_is_none(refused: Refusal, choice: str, value: str) -> None:
     assert f"{choice} is '{value}': write a path that begins with /." in refused(**{choice: value})
 
 
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"keepalived_addresses": ["192.0.2.0/24"]}, "keepalived_addresses has '192.0.2.0/24': write an IP address"),
+        ({"keepalived_addresses": ["192.0.2.11"]}, "has 192.0.2.11, which is db1's own: write one that no host has."),
+        ({"keepalived_addresses": ["2001:db8::1"]}, "2001:db8::1, and the edge hosts' own are 192.0.2.41, 192.0.2.42:"),
+        (
+            {"keepalived_addresses": ["192.0.2.99"], "keepalived_router_id": 256},
+            "keepalived_router_id is 256: write a whole number, 255 at most.",
+        ),
+    ],
+    ids=["no address", "a host's own", "another family", "router id"],
+)
+def test_addresses_that_edge_hosts_can_not_share(refused: Refusal, choices: dict[str, object], told: str) -> None:
+    edge = GOOD_HOSTS["edge"] | {"edge2": {"ansible_host": "192.0.2.42"}}
+    assert told in refused(groups={"edge": edge}, **choices)
+
+
+def test_a_shared_address_that_nobody_could_take_over(refused: Refusal) -> None:
+    said = refused(keepalived_addresses=["192.0.2.99"])
+    assert "keepalived_addresses is set, and the group edge has 1 host: nobody could take over." in said
+
+
+def test_a_shared_address_of_one_host_alone(refused: Refusal) -> None:
+    edge = {"edge1": {"ansible_host": "192.0.2.41", "keepalived_addresses": ["192.0.2.99"]}}
+    assert "keepalived_addresses differs between hosts: write it once for all" in refused(groups={"edge": edge})
+
+
 def test_a_domain_that_is_an_address_of_a_page(refused: Refusal) -> None:
     assert "'https://people.test' (site_domain, site_aliases) is not a host name" in refused(
         site_domain="https://people.test"
