@@ -127,7 +127,8 @@ def test_a_wrong_passphrase_is_told(cluster: Cluster, moment: Moment, passphrase
 def test_a_passphrase_that_does_not_fit_reaches_no_configuration(keeper: Host, cluster: Cluster) -> None:
     """Else nothing could be archived any more."""
     before = keeper.check_output("sha256sum /etc/pgbackrest.conf")
-    wrong = run("site.yml", cluster.inventory, "--limit", "backup", pgbackrest_passphrase="another-one-than-it-was")
+    other = {"pgbackrest_passphrase": "another-one-than-it-was"}
+    wrong = run("site.yml", cluster.inventory, "--limit", "backup", **other)
     assert "The repository of backups can't be read with pgbackrest_passphrase" in wrong.failed().words
     assert keeper.check_output("sha256sum /etc/pgbackrest.conf") == before
 
