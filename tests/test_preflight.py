@@ -140,6 +140,38 @@ def test_a_choice_that_can_not_be_meant(refused: Refusal, choices: dict[str, obj
     assert told in refused(**choices)
 
 
+BACKUP = {"backup1": {"ansible_host": "192.0.2.51"}}
+DATABASES = {f"db{number}": {"ansible_host": f"192.0.2.{number}"} for number in (1, 2, 3)}
+PASSPHRASE = {"pgbackrest_passphrase": "s" * 16}
+S3 = {"site_backup_repository": "s3"}
+BUCKET = {f"pgbackrest_s3_{name}": "x" for name in ("bucket", "endpoint", "region", "key", "key_secret")}
+
+
+@pytest.mark.parametrize(
+    ("groups", "choices", "told"),
+    [
+        ({"backup": BACKUP | {"backup2": {"ansible_host": "192.0.2.52"}}}, PASSPHRASE, "Group 'backup' has 2 hosts:"),
+        ({"backup": GOOD_HOSTS["db"]}, PASSPHRASE, "db1 is in db and in backup: the backups would be lost with"),
+        ({"backup": BACKUP}, {}, "pgbackrest_passphrase is not set, or shorter than 16 characters"),
+        ({"backup": BACKUP}, {"pgbackrest_passphrase": "s" * 15}, "pgbackrest_passphrase is not set, or shorter"),
+        ({"backup": BACKUP}, {"pgbackrest_passphrase": "sixteen and more"}, "pgbackrest_passphrase has spaces"),
+        ({}, S3, "pgbackrest_passphrase is not set"),
+        ({}, S3 | PASSPHRASE | {"pgbackrest_s3_bucket": "x"}, "is 's3', and pgbackrest_s3_endpoint, pgbackrest_s3"),
+        (
+            {"db": DATABASES, "dcs": DATABASES},
+            S3 | PASSPHRASE | BUCKET,
+            "db has 3 hosts: which of them leads may change, so a host of group backup has to ask",
+        ),
+        ({"backup": BACKUP}, PASSPHRASE | {"pgbackrest_retention_full": 0}, "pgbackrest_retention_full is '0': write"),
+        ({"backup": BACKUP}, PASSPHRASE | {"site_backup_repository": "disk"}, "write one of host, s3."),
+    ],
+)
+def test_backups_that_can_not_be_meant(
+    refused: Refusal, groups: dict[str, Any], choices: dict[str, Any], told: str
+) -> None:
+    assert told in refused(groups=groups, **choices)
+
+
 def test_variables_that_can_not_be_meant_are_told_all_at_once(refused: Refusal) -> None:
     said = refused(
         app_never_cache=["/x/"], uwsgi_django_processes=0, postgres_max_connections="many", site_memory_mb=-512,

@@ -78,9 +78,7 @@ def _range(backups: list[dict[str, Any]], newest: float) -> str:
     return f"The archive reaches from {told(backups[0]['timestamp']['stop'])} to {told(last)}."
 
 
-def _timed(
-    backups: list[dict[str, Any]], target: str, newest: float
-) -> tuple[dict[str, Any], list[str], str]:
+def _timed(backups: list[dict[str, Any]], target: str, newest: float) -> tuple[dict[str, Any], list[str], str]:
     wanted = moment(target)
     before = [backup for backup in backups if backup["timestamp"]["stop"] < wanted]
     if not before or wanted > newest:
