@@ -25,8 +25,7 @@ def test_it_listens_on_the_private_address_and_not_on_udp(host: Host, cluster: C
 
 def test_its_sizes_are_in_force(host: Host, cluster: Cluster) -> None:
     found = settings(host, cluster.addresses[host.backend.host])
-    groups = sum(host.backend.host in members for members in cluster.groups.values())
-    assert int(found["maxbytes"]) == max(1024 // groups // 4, 64) * 1024 * 1024
+    assert int(found["maxbytes"]) == max(1024 // cluster.shares(host.backend.host) // 4, 64) * 1024 * 1024
     assert int(found["maxconns"]) == 4096
 
 

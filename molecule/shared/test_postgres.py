@@ -28,7 +28,7 @@ def test_every_setting_of_the_file_is_in_force(host: Host) -> None:
     assert query(host, "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL") == "0"
 
 
-def test_only_the_web_hosts_may_connect_and_only_with_scram(host: Host, cluster: Cluster) -> None:
+def test_only_the_entitled_may_connect_and_only_with_scram(host: Host, cluster: Cluster) -> None:
     rules = query(
         host,
         "SELECT json_agg(json_build_array(type, database[1], user_name[1], address, auth_method))"
@@ -38,6 +38,11 @@ def test_only_the_web_hosts_may_connect_and_only_with_scram(host: Host, cluster:
         ["host", APPLICATION, APPLICATION, cluster.addresses[name], "scram-sha-256"] for name in cluster.groups["web"]
     ]
     local = [["local", "all", user, None, "peer"] for user in ("postgres", "all")]
+    if cluster.has_database_cluster:
+        members = [cluster.addresses[name] for name in cluster.groups["db"]]
+        among = [("replication", "replicator", address) for address in ["127.0.0.1", *members]]
+        among += [("postgres", "rewinder", address) for address in members]
+        clients += [["host", *entry, "scram-sha-256"] for entry in among]
     assert sorted(json.loads(rules), key=str) == sorted(local + clients, key=str)
 
 
@@ -47,20 +52,21 @@ def test_passwords_are_kept_as_scram(host: Host) -> None:
     assert kept.startswith("SCRAM-SHA-256$")
 
 
-def test_the_application_owns_its_database_and_nothing_else(host: Host) -> None:
+def test_the_application_owns_its_database_and_nothing_else(host: Host, cluster: Cluster) -> None:
     rights = "rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
     assert query(host, f"SELECT {rights} FROM pg_roles WHERE rolname = '{APPLICATION}'") == "f"
     owned = "string_agg(datname || '=' || pg_get_userbyid(datdba), ' ' ORDER BY datname)"
     owners = query(host, f"SELECT {owned} FROM pg_database")
     assert owners == f"{APPLICATION}={APPLICATION} postgres=postgres template0=postgres template1=postgres"
     logins = query(host, "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolcanlogin")
-    assert logins == f"{APPLICATION} postgres"
+    members = " replicator rewinder" if cluster.has_database_cluster else ""
+    assert logins == f"{APPLICATION} postgres{members}"
 
 
 def test_memory_follows_the_hosts_share(host: Host, cluster: Cluster) -> None:
     """The lab's hosts plan with 1024 MB, shared among the groups a host is in."""
-    groups = sum(host.backend.host in members for members in cluster.groups.values())
-    assert query(host, "SHOW shared_buffers") == f"{max(1024 // groups // 4, 128)}MB"
+    share = 1024 // cluster.shares(host.backend.host)
+    assert query(host, "SHOW shared_buffers") == f"{max(share // 4, 128)}MB"
 
 
 def test_data_survives_a_power_cut(host: Host) -> None:

@@ -13,6 +13,8 @@ from testinfra.host import Host
 PROJECT = Path(__file__).resolve().parents[2]
 APPLICATION = "people"
 DOMAIN = "people.test"
+# Groups among which a host shares its memory.
+SHARING = ("db", "cache", "web", "edge")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,18 @@ class Cluster:
         """Address of the first edge host."""
         return self.addresses[self.groups["edge"][0]]
 
+    @property
+    def has_database_cluster(self) -> bool:
+        """Whether another database host takes over when one is lost."""
+        return len(self.groups["db"]) > 1
+
+    def shares(self, name: str) -> int:
+        """Among how many groups a host shares its memory."""
+        return sum(name in self.groups[group] for group in SHARING)
+
     def secrets(self) -> dict[str, str]:
         """The scenario's secrets, by name."""
-        return {path.name: path.read_text().strip() for path in (self.state / "secrets").glob("app_*")}
+        return {path.name: path.read_text().strip() for path in (self.state / "secrets").glob("*_*")}
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ def load(inventory: Path) -> Cluster:
     hosts = listing["_meta"]["hostvars"]
     return Cluster(
         inventory=inventory,
-        groups={group: listing[group]["hosts"] for group in ("db", "cache", "web", "edge")},
+        groups={group: listing.get(group, {}).get("hosts", []) for group in (*SHARING, "dcs", "backup")},
         addresses={name: values["ansible_host"] for name, values in hosts.items()},
         releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
     )

@@ -26,6 +26,10 @@ def expected(cluster: Cluster, name: str, rung: str) -> set[str]:
     found = {"tcp 0.0.0.0:22", "tcp [::]:22"}
     if name in cluster.groups["db"]:
         found.add(f"tcp {address}:5432")
+        if cluster.has_database_cluster:
+            found.add(f"tcp {address}:8008")
+    if name in cluster.groups["dcs"]:
+        found |= {f"tcp {address}:2379", f"tcp {address}:2380"}
     if name in cluster.groups["cache"]:
         found.add(f"tcp {address}:11211")
     if below_edge and name == cluster.groups["web"][0]:

@@ -1,0 +1,133 @@
+"""The database is a cluster: another member takes over, and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from loadtest.plays import run
+from testinfra.host import Host
+
+from support.cluster import APPLICATION, Cluster, manage
+from support.database import Database
+from support.wait import eventually
+from support.web import Browser
+
+REINSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --reinstall %s"
+
+
+@pytest.fixture(autouse=True)
+def whole(database: Database) -> Iterator[None]:
+    """Every test begins with all members, and leaves them so."""
+    eventually(database.is_whole, limit=90)
+    yield
+    eventually(database.is_whole, limit=90)
+
+
+def wrote(web: Host) -> str:
+    """The application writes a row, and reads it."""
+    key = secrets.token_hex(8)
+    code = (
+        "from django.contrib.sessions.models import Session; from django.utils.timezone import now;"
+        f" Session.objects.create(session_key='{key}', session_data='', expire_date=now());"
+        f" print(Session.objects.filter(session_key='{key}').count())"
+    )
+    return manage(web, "shell", "-v0", "-c", code).strip()
+
+
+def test_what_is_acknowledged_is_on_two_hosts(database: Database) -> None:
+    leader = database.leader()
+    assert database.query(leader, "SHOW synchronous_commit") == "on"
+    assert (
+        database.query(
+            leader, "SELECT string_agg(application_name, ' ') FROM pg_stat_replication WHERE sync_state = 'sync'"
+        )
+        == database.synchronous()
+    )
+    assert database.query(leader, "SHOW data_checksums") == "on"
+
+
+def test_a_run_for_one_member_changes_nothing(cluster: Cluster, database: Database) -> None:
+    name = database.synchronous()
+    assert run("site.yml", cluster.inventory, "--limit", name).succeeded().changed == {name: 0}
+
+
+def test_a_switchover_lets_the_synchronous_standby_lead(
+    cluster: Cluster, database: Database, web: list[Host], visitor: Browser
+) -> None:
+    before, standby = database.leader(), database.synchronous()
+    run("playbooks/switchover.yml", cluster.inventory).succeeded()
+    assert database.leader() == standby
+    assert [wrote(host) for host in web] == ["1"] * len(web)
+    assert visitor.get(f"/?unseen={secrets.token_hex(8)}").status == 200
+    eventually(database.is_whole, limit=90)
+    assert database.members()[before]["role"] != "leader"
+
+
+def test_who_can_not_take_over_is_told(cluster: Cluster, database: Database) -> None:
+    leader, standby = database.leader(), database.synchronous()
+    [other] = set(database.names) - {leader, standby}
+    for name, told in (
+        (leader, f"{leader} can't take over: {leader} leads already."),
+        ("db9", f"db9 can't take over: db9 is no database host; there are {', '.join(database.names)}."),
+        (other, f"{other} can't take over: only {standby} has every acknowledged write now."),
+    ):
+        assert told in run("playbooks/switchover.yml", cluster.inventory, to=name).failed().words
+    assert (
+        f"{leader} leads: its data is the cluster's."
+        in run("playbooks/reinit.yml", cluster.inventory, host=leader).failed().words
+    )
+    assert "one of db1, db2, db3" in run("playbooks/reinit.yml", cluster.inventory, host="front1").failed().words
+    assert database.leader() == leader
+
+
+def test_a_standby_is_set_up_anew(cluster: Cluster, database: Database, hosts: dict[str, Host]) -> None:
+    name = database.synchronous()
+    made = hosts[name].check_output("stat --format=%%i /var/lib/postgresql/*/main/PG_VERSION")
+    run("playbooks/reinit.yml", cluster.inventory, host=name).succeeded()
+    assert hosts[name].check_output("stat --format=%%i /var/lib/postgresql/*/main/PG_VERSION") != made
+
+
+def test_packages_do_not_restart_the_database(database: Database, hosts: dict[str, Host]) -> None:
+    """Patroni's own may restart Patroni, under which PostgreSQL goes on."""
+    for name in (database.synchronous(), database.leader()):
+        started = database.query(name, "SELECT pg_postmaster_start_time()")
+        version = database.query(name, "SHOW server_version").split(".")[0]
+        hosts[name].check_output(REINSTALL % f"postgresql-{version} postgresql-common patroni")
+        assert database.query(name, "SELECT pg_postmaster_start_time()") == started
+        eventually(database.is_whole, limit=60)
+
+
+def test_nothing_is_done_to_a_cluster_in_maintenance(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    leader = database.leader()
+    hosts[leader].check_output("patronictl pause --wait")
+    try:
+        for playbook in ("site.yml", "playbooks/switchover.yml"):
+            done = run(playbook, cluster.inventory, *(["--limit", "db"] if playbook == "site.yml" else []))
+            assert "The database cluster is in maintenance" in done.failed().words
+        assert database.leader() == leader
+    finally:
+        hosts[leader].check_output("patronictl resume --wait")
+
+
+def test_without_a_majority_nobody_leads_and_cached_pages_go_on(
+    cluster: Cluster, database: Database, hosts: dict[str, Host], new_visitor: Callable[[], Browser]
+) -> None:
+    visitor = new_visitor()
+    assert visitor.get("/").status == 200
+    lost = cluster.groups["dcs"][:2]
+    for name in lost:
+        hosts[name].check_output("systemctl stop etcd")
+    try:
+        eventually(lambda: not database.leader(), limit=60)
+        assert "The database cluster has no leader" in run("playbooks/switchover.yml", cluster.inventory).failed().words
+        eventually(lambda: visitor.get(f"/?unseen={secrets.token_hex(8)}").status >= 500, limit=30)
+        assert visitor.get("/").is_hit
+    finally:
+        for name in lost:
+            hosts[name].check_output("systemctl --no-block start etcd")
+    eventually(lambda: visitor.get(f"/?unseen={secrets.token_hex(8)}").status == 200, limit=90)
+    assert hosts[cluster.groups["web"][0]].service(APPLICATION).is_running
