@@ -41,8 +41,8 @@ class Load:
     """How much is sent: `users` who go round without a pause or, with `rate`, visits a second of an open model.
 
     Nothing counts in the first `warmup` seconds. A `trial` takes every step of the plan once. With several `workers`
-    Locust forks as many processes, which share the users. What they meet with is told every `live` seconds, if any. With
-    `each` all requests are recorded with their moments.
+    Locust forks as many processes, which share the users. What they meet with is told every `live` seconds, if any.
+    With `each` all requests are recorded with their moments.
     """
 
     users: int = 1
