@@ -158,11 +158,23 @@ def hung(site: Site) -> Iterator[None]:
         site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
 
 
+@contextmanager
+def stopped(site: Site) -> Iterator[None]:
+    """The application does not run on any web host."""
+    names, unit = site.target.groups["web"], site.target.application
+    site.breaks(f"{unit} on {' and '.join(names)} stopped")
+    try:
+        site.hosts.run_on(names, "systemctl", "stop", unit)
+        yield
+    finally:
+        site.hosts.run_on(names, "systemctl", "start", unit)
+
+
 def etcd_stopped(count: int) -> Breaks:
     """So many of those that vote on the leader are gone; the leader's own is the last to go."""
 
     @contextmanager
-    def stopped(site: Site) -> Iterator[None]:
+    def gone(site: Site) -> Iterator[None]:
         lead = leader(site)
         names = sorted(site.target.groups["dcs"], key=lambda name: name == lead)[:count]
         site.breaks(f"etcd on {' and '.join(names)} stopped")
@@ -172,7 +184,7 @@ def etcd_stopped(count: int) -> Breaks:
         finally:
             site.hosts.run_on(names, "systemctl", "start", "etcd")
 
-    return stopped
+    return gone
 
 
 @contextmanager
@@ -231,6 +243,16 @@ def shared_address(target: Target) -> str:
     return needs("edge", 2)(target) or ("" if target.shared else "an address that the edge hosts share")
 
 
+def no_edge_in(*names: str) -> Callable[[Target], str]:
+    """Edge hosts that stay when all hosts of some groups are lost."""
+
+    def lacks(target: Target) -> str:
+        lost = {host for name in names for host in target.groups[name]}
+        return "edge hosts of their own" if lost & set(target.groups["edge"]) else ""
+
+    return lacks
+
+
 def _off(choice: Choice | Callable[[Site], list[str]]) -> Breaks:
     return functools.partial(off, choice)
 
@@ -272,14 +294,19 @@ DRILLS = {
     "off-cache": Drill("A cache host loses its power.", _off(member_of("cache"))),
     "off-web": Drill("A web host loses its power.", _off(member_of("web")), needs=needs("web", 2)),
     "off-edge": Drill(
-        "The edge host that visitors come in by loses its power.", _off(holder), in_flight=ON_EDGE,
-        needs=shared_address,
+        "The edge host that visitors come in by loses its power.", _off(holder), needs=shared_address
     ),
     "off-edge-other": Drill("The other edge host loses its power.", _off(other_edge), needs=needs("edge", 2)),
     "off-backup": Drill("The backup host loses its power.", _off(member_of("backup")), needs=needs("backup")),
-    "off-all-web": Drill("All web hosts lose their power.", _off(groups("web")), hold=40, limit=None),
-    "off-all-cache": Drill("All cache hosts lose their power.", _off(groups("cache"))),
-    "off-all-db": Drill("All database hosts lose their power.", _off(groups("db", "dcs")), hold=40, limit=None),
+    "off-all-web": Drill(
+        "All web hosts lose their power.", _off(groups("web")), hold=40, limit=None, needs=no_edge_in("web")
+    ),
+    "off-all-cache": Drill("All cache hosts lose their power.", _off(groups("cache")), needs=no_edge_in("cache")),
+    "off-all-db": Drill(
+        "All database hosts lose their power.", _off(groups("db", "dcs")), hold=40, limit=None,
+        needs=no_edge_in("db", "dcs"),
+    ),
+    "stop-all-web": Drill("The application stops on all web hosts.", stopped, hold=20, limit=None),
     "cut-db-leader": Drill(
         "The database host that leads loses its network.", functools.partial(cut, leader), hold=40, limit=FAILOVER
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 from loadtest import load
 from loadtest.drills import figures
-from loadtest.drills.catalogue import Drill, chosen
+from loadtest.drills.catalogue import ON_EDGE, Drill, chosen
 from loadtest.drills.figures import CACHED, Event
 from loadtest.drills.hosts import Hosts, power
 from loadtest.drills.site import Site
@@ -170,7 +170,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
 
     Raises LoadError when it could not be carried out.
     """
-    site.marks, site.complaints, site.away = [], [], set()
+    site.begins()
     site.new_table()
     damaged_before = site.checksum_failures()
     site.warm()
@@ -197,7 +197,11 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
     moments = {"healing": healing, "whole": moments.get("whole"), "end": end}
     found = {
         "began": began,
-        "expected": {"limit": drill.limit, "in_flight": drill.in_flight, "whole": drill.whole},
+        "expected": {
+            "limit": drill.limit,
+            "in_flight": ON_EDGE if site.door_lost else drill.in_flight,
+            "whole": drill.whole,
+        },
         "moments": {name: None if at is None else round(at - site.broken, 2) for name, at in moments.items()},
         "marks": [(round(at - site.broken, 2), text) for at, text in site.marks],
         "missing": [told(missing)] if missing else [],
@@ -207,7 +211,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
     }
     found["faults"] = figures.faults(found, found["expected"])
     found["passed"] = not found["faults"]
-    say(f"    {'passed' if found['passed'] else 'FAILED: ' + '; '.join(found['faults'])}; {_in_short(found)}")
+    say(f"    {'passed' if found['passed'] else 'FAILED: ' + '; '.join(found['faults'])}; {in_short(found)}")
     return found
 
 
@@ -265,7 +269,8 @@ def _data(site: Site, acknowledged: set[str], damaged_before: int) -> dict[str, 
     }
 
 
-def _in_short(found: dict[str, Any]) -> str:
+def in_short(found: dict[str, Any]) -> str:
+    """What was seen in a drill, on a line."""
     parts = [f"{name} {kind['failed']} failed, pause {kind['pause']:.1f} s" for name, kind in found["services"].items()]
     whole = found["moments"]["whole"]
     parts.append("not whole" if whole is None else f"whole after {whole:.1f} s")

@@ -40,12 +40,21 @@ class Site:
     complaints: list[str] = field(default_factory=list)
     broken: float = 0
     away: set[str] = field(default_factory=set)
+    # The edge host that visitors come in by when a drill begins, and whether it is the one that is lost.
+    door: str = ""
+    door_lost: bool = False
 
     def breaks(self, what: str, *victims: str) -> None:
         """Whatever comes next breaks something: this is its moment."""
         self.broken = time.time()
         self.away = set(victims)
+        self.door_lost = self.door in victims
         self.mark(what)
+
+    def begins(self) -> None:
+        """Nothing has happened yet."""
+        self.marks, self.complaints, self.away = [], [], set()
+        self.door = self.holder()
 
     def mark(self, text: str) -> None:
         """Something happened now."""
