@@ -110,7 +110,8 @@ def split(site: Site) -> Iterator[None]:
 def killed(choice: Choice, unit: str, site: Site) -> Iterator[None]:
     """The main process of a unit is killed; systemd brings it back."""
     name = choice(site)
-    found = site.hosts.run(name, "systemctl", "list-units", "--plain", "--no-legend", unit_of(site, unit)).split()
+    pattern = f"{unit_of(site, unit)}.service"
+    found = site.hosts.run(name, "systemctl", "list-units", "--plain", "--no-legend", pattern).split()
     if not found:
         raise LoadError(f"{name} has no unit {unit}.")
     site.breaks(f"{unit} on {name} killed")
@@ -266,7 +267,9 @@ def holder(site: Site) -> str:
     return site.holder()
 
 
-FAILOVER = 20.0
+# Patroni takes 20 seconds of silence at least before it has another one lead; then there is an election, and the
+# application's connections have to find the new one.
+FAILOVER = 25.0
 
 DRILLS = {
     "kill-postgres": Drill("The leader's PostgreSQL is killed.", postmaster_killed, limit=FAILOVER),
