@@ -18,8 +18,8 @@ from support.wait import eventually
 from support.web import Browser
 
 JOURNAL_UNITS = (
-    APPLICATION, f"{APPLICATION}-*", "nginx", "varnish*", "memcached", "postgresql@*", "hugproof-firewall",
-    "systemd-sysctl",
+    APPLICATION, f"{APPLICATION}-*", "nginx", "varnish*", "memcached", "postgresql@*", "patroni@*", "etcd",
+    "keepalived", "pgbackrest*", "hugproof-*", "systemd-sysctl",
 )  # fmt: skip
 
 

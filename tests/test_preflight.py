@@ -75,6 +75,46 @@ def test_an_empty_group(refused: Refusal, group: str, tmp_path: Path) -> None:
     assert str(tmp_path) in said
 
 
+def members(group: str, count: int) -> dict[str, dict[str, str]]:
+    return {f"{group}{number}": {"ansible_host": f"192.0.2.{number}"} for number in range(1, count + 1)}
+
+
+@pytest.mark.parametrize(
+    ("databases", "deciding", "told"),
+    [
+        (3, 0, "Group 'dcs' has 0 hosts, and db has 3: which of them leads is decided by a majority of 3 or 5 hosts"),
+        (2, 1, "fewer survive no loss, and more only cost time. They may be hosts of other groups"),
+        (3, 2, "an even number survives no more losses than one host less."),
+        (3, 4, "an even number survives no more losses than one host less."),
+        (3, 7, "fewer survive no loss, and more only cost time."),
+        (1, 3, "Group 'dcs' has 3 hosts, and db has one: there is nothing to decide."),
+    ],
+)
+def test_a_number_of_deciding_hosts_that_can_not_be_meant(
+    refused: Refusal, databases: int, deciding: int, told: str
+) -> None:
+    assert told in refused(groups={"db": members("a", databases), "dcs": members("a", deciding)})
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({}, "patroni_password is not set, or shorter than 8 characters"),
+        (
+            {"patroni_ttl": 15},
+            "patroni_ttl is 15, patroni_loop_wait 12, patroni_retry_timeout 4: write a patroni_ttl of",
+        ),
+        ({"patroni_loop_wait": 13}, "and of at least loop_wait + 2 * retry_timeout."),
+    ],
+    ids=["no password", "too short", "does not fit"],
+)
+def test_a_choice_for_a_database_cluster_that_can_not_be_meant(
+    refused: Refusal, choices: dict[str, object], told: str
+) -> None:
+    password = {"patroni_password": "p" * 32} if choices else {}
+    assert told in refused(groups={"db": members("a", 3), "dcs": members("a", 3)}, **password, **choices)
+
+
 @pytest.mark.parametrize(
     ("choices", "told"),
     [
@@ -243,7 +283,7 @@ def test_a_rung_that_lacks_a_group(refused: Refusal, rung: str, group: str) -> N
 
 def test_a_misspelt_group(refused: Refusal) -> None:
     said = refused(groups={"webs": {"web3": {"ansible_host": "192.0.2.33"}}})
-    assert "web3: in none of the groups db, cache, web, edge. Is a group's name misspelt?" in said
+    assert "web3: in none of the groups db, cache, web, edge, dcs, backup. Is a group's name misspelt?" in said
     assert "The inventory's groups are cache, db, edge, web, webs" in said
 
 

@@ -93,6 +93,8 @@ def _entitled(cluster: Cluster, source: str) -> set[tuple[str, int]]:
     for group, port, clients in services:
         if source in cluster.groups[clients]:
             found |= {(target, port) for target in cluster.groups[group]}
+    if source in cluster.backed_up:
+        found |= {(target, 8432) for target in cluster.backed_up}
     return {(target, port) for target, port in found if target != source}
 
 

@@ -25,6 +25,8 @@ class Cluster:
     groups: dict[str, list[str]]
     addresses: dict[str, str]
     releases: dict[str, str]
+    # Addresses that the edge hosts share.
+    shared: list[str]
 
     @property
     def state(self) -> Path:
@@ -35,6 +37,11 @@ class Cluster:
     def authority(self) -> Path:
         """The certificate that the site's own is verified against."""
         return self.state / "certificates" / "authority.crt"
+
+    @property
+    def backed_up(self) -> list[str]:
+        """The hosts that take part in backups, which all speak pgBackRest's protocol."""
+        return self.groups["db"] + self.groups["backup"] if self.groups["backup"] else []
 
     @property
     def edge(self) -> str:
@@ -73,6 +80,7 @@ def load(inventory: Path) -> Cluster:
         groups={group: listing.get(group, {}).get("hosts", []) for group in (*SHARING, "dcs", "backup")},
         addresses={name: values["ansible_host"] for name, values in hosts.items()},
         releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
+        shared=next(iter(hosts.values())).get("keepalived_addresses", []),
     )
 
 

@@ -10,7 +10,6 @@ from testinfra.host import Host
 
 from support.cluster import Cluster
 
-LEADING = ("leader", "master")
 HEALTHY = ("running", "streaming")
 
 
@@ -43,9 +42,15 @@ class Database:
         return {member["name"]: member for member in self.ask("cluster")["members"]}
 
     def leader(self) -> str:
-        """The member that takes writes; empty while there is none."""
-        found = [name for name, member in self.members().items() if member["role"] in LEADING]
-        return found[0] if found and self.members()[found[0]]["state"] in HEALTHY else ""
+        """The member that says of itself that it takes writes; empty while there is none."""
+        for name in self.names:
+            try:
+                own = self.ask("patroni", name)
+            except OSError:
+                continue
+            if own["role"] in ("primary", "master") and own["state"] == "running":
+                return name
+        return ""
 
     def synchronous(self) -> str:
         """The standby that has every acknowledged write."""
@@ -53,12 +58,14 @@ class Database:
         return name
 
     def is_whole(self) -> bool:
-        """Whether all members run on one timeline, and one of them has every acknowledged write."""
+        """Whether all members run on one timeline, by their own words, and one of them has every acknowledged write."""
         members = self.members()
+        own = [self.ask("patroni", name) for name in self.names]
         return (
             sorted(members) == sorted(self.names)
             and all(member["state"] in HEALTHY for member in members.values())
-            and len({member.get("timeline") for member in members.values()}) == 1
+            and {member["state"] for member in own} == {"running"}
+            and len({member["timeline"] for member in own}) == 1
             and {"sync_standby"} <= {member["role"] for member in members.values()}
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from loadtest.plays import run
@@ -14,6 +16,7 @@ from support.database import Database
 from support.wait import eventually
 from support.web import Browser
 
+MADE = "stat --format=%i /var/lib/postgresql/*/main/PG_VERSION"
 REINSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --reinstall %s"
 
 
@@ -84,9 +87,9 @@ def test_who_can_not_take_over_is_told(cluster: Cluster, database: Database) -> 
 
 def test_a_standby_is_set_up_anew(cluster: Cluster, database: Database, hosts: dict[str, Host]) -> None:
     name = database.synchronous()
-    made = hosts[name].check_output("stat --format=%%i /var/lib/postgresql/*/main/PG_VERSION")
+    made = hosts[name].check_output(MADE)
     run("playbooks/reinit.yml", cluster.inventory, host=name).succeeded()
-    assert hosts[name].check_output("stat --format=%%i /var/lib/postgresql/*/main/PG_VERSION") != made
+    assert hosts[name].check_output(MADE) != made
 
 
 def test_packages_do_not_restart_the_database(database: Database, hosts: dict[str, Host]) -> None:
@@ -96,6 +99,7 @@ def test_packages_do_not_restart_the_database(database: Database, hosts: dict[st
         version = database.query(name, "SHOW server_version").split(".")[0]
         hosts[name].check_output(REINSTALL % f"postgresql-{version} postgresql-common patroni")
         assert database.query(name, "SELECT pg_postmaster_start_time()") == started
+        assert hosts[name].check_output("systemctl --failed --no-legend") == ""
         eventually(database.is_whole, limit=60)
 
 
@@ -131,3 +135,40 @@ def test_without_a_majority_nobody_leads_and_cached_pages_go_on(
             hosts[name].check_output("systemctl --no-block start etcd")
     eventually(lambda: visitor.get(f"/?unseen={secrets.token_hex(8)}").status == 200, limit=90)
     assert hosts[cluster.groups["web"][0]].service(APPLICATION).is_running
+
+
+def test_a_member_that_has_lost_its_disk_comes_back(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    """Of the cluster that decides as well: the others still count the member that was lost."""
+    name = database.synchronous()
+    hosts[name].check_output("systemctl disable --now etcd patroni@17-main")
+    hosts[name].check_output("rm -r /var/lib/etcd/hugproof /var/lib/postgresql/17/main /etc/patroni/17-main.yml")
+    run("site.yml", cluster.inventory, "--limit", name).succeeded()
+    assert database.members()[name]["timeline"] == database.members()[database.leader()]["timeline"]
+    health = "ETCDCTL_API=3 etcdctl --endpoints=%s endpoint health"
+    endpoints = ",".join(f"http://{cluster.addresses[member]}:2379" for member in cluster.groups["dcs"])
+    assert hosts[name].check_output(health + " 2>&1", endpoints).count("is healthy") == len(cluster.groups["dcs"])
+
+
+def test_etcd_is_led_by_another_host_than_the_database(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    """A lost host would take both leaders with it, and a new leader of etcd gives the old one of the database time."""
+    leader = database.leader()
+    members = ",".join(f"http://{cluster.addresses[name]}:2379" for name in cluster.groups["dcs"])
+
+    def etcdctl(endpoints: str, *words: str) -> str:
+        return str(hosts[leader].check_output(f"ETCDCTL_API=3 etcdctl --endpoints={endpoints} {' '.join(words)}"))
+
+    def status() -> dict[str, Any]:
+        [found] = json.loads(etcdctl("http://127.0.0.1:2379", "endpoint", "status", "--write-out=json"))
+        return dict(found["Status"])
+
+    own = status()["header"]["member_id"]
+    hosts[leader].check_output("systemctl stop hugproof-etcd-aside.timer")
+    if status()["leader"] != own:
+        etcdctl(members, "move-leader", f"{own:x}")
+    eventually(lambda: status()["leader"] == own, limit=10)
+    hosts[leader].check_output("systemctl start hugproof-etcd-aside.timer")
+    eventually(lambda: status()["leader"] != own, limit=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ MAY_BE_ZERO = {
 # How alike two names are that are taken for one with a typing error in it; 1 is the same.
 ALIKE = 0.85
 LARGEST_PAGE = 1024 * 1024
+LARGEST_ROUTER_ID = 255
+FEWEST_SHARING = 2
 # What `celery --app` takes, and a name that may be a part of a unit's.
 APP = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?", re.ASCII)
 UNIT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -111,6 +114,55 @@ def preflight_addresses(addresses: Mapping[str, str]) -> list[dict[str, str]]:
         for host, address in addresses.items()
         if not ADDRESS.fullmatch(str(address)) or every.count(address) > 1
     ]
+
+
+def preflight_shared(values: Mapping[str, Sequence[Any]], hosts: Mapping[str, str], edge: Sequence[str]) -> list[str]:
+    """Return a sentence for each reason why the edge hosts can't share addresses.
+
+    `values` has keepalived_addresses and keepalived_router_id, each as every host has it; `hosts` are the addresses of
+    all hosts by name, `edge` the names of the edge hosts.
+    """
+    faults = [
+        f"{name} differs between hosts: write it once for all of them, in group_vars/all."
+        for name, found in values.items()
+        if any(value != found[0] for value in found)
+    ]
+    shared = [str(address) for address in values["keepalived_addresses"][0]]
+    if not shared or faults:
+        return faults
+    if not 1 <= int(values["keepalived_router_id"][0]) <= LARGEST_ROUTER_ID:
+        faults.append(
+            f"keepalived_router_id is {values['keepalived_router_id'][0]}: write a whole number, {LARGEST_ROUTER_ID} "
+            "at most."
+        )
+    versions = {name: _version(hosts[name]) for name in edge}
+    for address in shared:
+        owners = [name for name, own in hosts.items() if own == address]
+        if not _version(address):
+            faults.append(f"keepalived_addresses has '{address}': write an IP address, without a prefix.")
+        elif owners:
+            faults.append(
+                f"keepalived_addresses has {address}, which is {owners[0]}'s own: write one that no host has."
+            )
+        elif any(version != _version(address) for version in versions.values()):
+            faults.append(
+                f"keepalived_addresses has {address}, and the edge hosts' own are {', '.join(map(hosts.get, edge))}: "
+                "write addresses of the same family, IPv4 or IPv6, as theirs."
+            )
+    if len(edge) < FEWEST_SHARING:
+        faults.append(
+            f"keepalived_addresses is set, and the group edge has {len(edge)} host: nobody could take over. Add one, "
+            "or leave keepalived_addresses out."
+        )
+    return faults
+
+
+def _version(address: str) -> int:
+    """The IP version of an address, 0 when it is none."""
+    try:
+        return ipaddress.ip_address(address).version
+    except ValueError:
+        return 0
 
 
 def preflight_paths(paths: Mapping[str, str]) -> list[str]:
@@ -287,6 +339,7 @@ class FilterModule:
             "preflight_module": preflight_module,
             "preflight_page": preflight_page,
             "preflight_addresses": preflight_addresses,
+            "preflight_shared": preflight_shared,
             "preflight_hooks": preflight_hooks,
             "preflight_paths": preflight_paths,
             "preflight_wrong": preflight_wrong,

@@ -14,6 +14,9 @@ sub vcl_recv {
         return (synth(400));
     }
     call edge_purge;
+    if (req.url == "{{ site_edge_health_path }}") {
+        return (synth(200, "serves"));          # asked of the edge itself, and whatever becomes of the origin
+    }
 
     if (req.http.X-Edge-As-Sent) {
         return (pass);

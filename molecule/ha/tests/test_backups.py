@@ -1,0 +1,263 @@
+"""Backups that restore, refusals that change nothing, alarms that are raised and end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from loadtest.plays import run
+from testinfra.host import Host
+
+from support.cluster import APPLICATION, Cluster
+from support.lab import lab
+from support.wait import eventually
+from support.web import Browser
+
+BACKUP, RESTORE = "playbooks/backup.yml", "playbooks/restore.yml"
+REPOSITORY = f"/var/lib/pgbackrest/backup/{APPLICATION}"
+SCRATCH = "/var/lib/postgresql/restore-drill"
+
+
+def query(host: Host, statement: str, cluster: str = "main", database: str = APPLICATION) -> str:
+    """What psql prints of a statement, asked of one of the host's clusters as the superuser."""
+    version = host.check_output("ls /etc/postgresql")
+    command = f"cd /; sudo -u postgres psql --no-psqlrc --cluster {version}/{cluster} -v ON_ERROR_STOP=1"
+    return str(host.check_output(f"{command} -qtAd {database} -c %s", statement))
+
+
+@pytest.fixture
+def leader(hosts: dict[str, Host], cluster: Cluster) -> Host:
+    """The database host that takes writes."""
+    [found] = [name for name in cluster.groups["db"] if query(hosts[name], "SELECT pg_is_in_recovery()") == "f"]
+    return hosts[found]
+
+
+@pytest.fixture
+def keeper(hosts: dict[str, Host], cluster: Cluster) -> Host:
+    """The host that keeps the backups."""
+    return hosts[cluster.groups["backup"][0]]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Between two writes: how it can be asked for."""
+
+    name: str
+    time: str
+
+
+@pytest.fixture(scope="module")
+def moment(hosts: dict[str, Host], cluster: Cluster) -> Moment:
+    """A moment after the row "before" was written to the table probe, and before "after" was."""
+    [name] = [name for name in cluster.groups["db"] if query(hosts[name], "SELECT pg_is_in_recovery()") == "f"]
+    host, point = hosts[name], f"point-{secrets.token_hex(4)}"
+    query(host, "DROP TABLE IF EXISTS probe; CREATE TABLE probe (row text)")
+    query(host, "INSERT INTO probe VALUES ('before')")
+    run(BACKUP, cluster.inventory, restore_point=point).succeeded()
+    time = query(host, "SELECT now()")
+    query(host, "INSERT INTO probe VALUES ('after')")
+    return Moment(point, time)
+
+
+def rows(host: Host, cluster: str = "main") -> list[str]:
+    return query(host, "SELECT row FROM probe ORDER BY row", cluster).split()
+
+
+@pytest.mark.parametrize("kind", ["name", "time"])
+def test_a_restore_beside_has_what_was_there_at_that_moment_alone(
+    leader: Host, cluster: Cluster, moment: Moment, kind: str
+) -> None:
+    target = {"name": f"name={moment.name}", "time": moment.time}[kind]
+    told = run(RESTORE, cluster.inventory, target=target).succeeded()
+    assert "Drop it: ansible-playbook playbooks/restore.yml -e drop=true" in told.output
+    assert rows(leader, "restored") == ["before"]
+    assert rows(leader) == ["after", "before"]
+    assert query(leader, "SHOW archive_mode", "restored") == "off"
+    assert query(leader, "SHOW listen_addresses", "restored") == ""
+    again = run(RESTORE, cluster.inventory, target=target).failed()
+    assert "has a restored cluster already" in again.words
+    run(RESTORE, cluster.inventory, drop=True).succeeded()
+    assert leader.check_output("pg_lsclusters --no-header | wc -l") == "1"
+    assert leader.check_output("ls /var/lib/postgresql/*").split() == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("2020-01-01 00:00:00+00", "target is '2020-01-01 00:00:00+00', which the backups don't cover"),
+        ("2099-01-01 00:00:00+00", "The archive reaches from 20"),
+        ("name=nothing", "There is no restore point 'nothing'. There are: "),
+        ("yesterday", "target is 'yesterday': write latest, a time such as"),
+    ],
+)
+def test_a_target_that_the_backups_do_not_have_is_refused_with_what_they_have(
+    leader: Host, cluster: Cluster, moment: Moment, target: str, told: str
+) -> None:
+    done = run(RESTORE, cluster.inventory, target=target).failed()
+    assert told in done.words
+    if target.startswith("name="):
+        assert moment.name in done.words
+    assert set(done.changed.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "told"),
+    [
+        ("another-one-than-it-was", "The repository of backups can't be read with pgbackrest_passphrase"),
+        ("", "pgbackrest_passphrase is not set"),
+    ],
+)
+def test_a_wrong_passphrase_is_told(cluster: Cluster, moment: Moment, passphrase: str, told: str) -> None:
+    done = run(RESTORE, cluster.inventory, pgbackrest_passphrase=passphrase).failed()
+    assert told in done.words
+    assert set(done.changed.values()) == {0}
+
+
+def test_a_passphrase_that_does_not_fit_reaches_no_configuration(keeper: Host, cluster: Cluster) -> None:
+    """Else nothing could be archived any more."""
+    before = keeper.check_output("sha256sum /etc/pgbackrest.conf")
+    wrong = run("site.yml", cluster.inventory, "--limit", "backup", pgbackrest_passphrase="another-one-than-it-was")
+    assert "The repository of backups can't be read with pgbackrest_passphrase" in wrong.failed().words
+    assert keeper.check_output("sha256sum /etc/pgbackrest.conf") == before
+
+
+def test_in_place_asked_once_says_what_it_would_do(leader: Host, cluster: Cluster, moment: Moment) -> None:
+    started = query(leader, "SELECT pg_postmaster_start_time()")
+    done = run(RESTORE, cluster.inventory, target=f"name={moment.name}", in_place=True).failed()
+    assert "what was written since is gone from the site" in done.words
+    assert f"add -e sure={APPLICATION}" in done.words
+    assert set(done.changed.values()) == {0}
+    assert query(leader, "SELECT pg_postmaster_start_time()") == started
+
+
+def test_a_backup_can_be_made_at_any_time(keeper: Host, cluster: Cluster) -> None:
+    before = len(backups(keeper))
+    run(BACKUP, cluster.inventory, type="diff").succeeded()
+    made = backups(keeper)
+    assert len(made) == before + 1
+    assert made[-1]["type"] == "diff"
+    assert "write full, diff" in run(BACKUP, cluster.inventory, type="half").failed().words
+
+
+def backups(keeper: Host) -> list[dict[str, Any]]:
+    asked = keeper.check_output(f"sudo -u postgres pgbackrest --stanza={APPLICATION} --output=json info")
+    return list(json.loads(asked)[0]["backup"])
+
+
+def test_nobody_can_read_the_repository_without_the_passphrase(keeper: Host) -> None:
+    files = keeper.check_output(f"find {REPOSITORY} /var/lib/pgbackrest/archive -type f").split()
+    assert len(files) > 10
+    plain = [path for path in files if keeper.run(f"head -c 8 {path}").stdout != "Salted__"]
+    assert plain == []
+
+
+def test_an_unreachable_repository_raises_an_alarm_that_ends(
+    leader: Host, cluster: Cluster, new_visitor: Callable[[], Browser]
+) -> None:
+    """Meanwhile the site is up, and what is written is kept."""
+    name = cluster.groups["backup"][0]
+    lab(cluster.inventory, "stop", "--hard", name)
+    try:
+        query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
+        eventually(lambda: leader.run("systemctl start hugproof-archive-check").rc != 0, limit=120)
+        assert "hugproof-archive-check" in leader.check_output("systemctl --failed --no-legend --plain")
+        assert "The database is not archived" in leader.check_output(
+            "journalctl --no-pager --unit=hugproof-archive-check --priority=err --since=-1min"
+        )
+        assert waiting(leader) > 0
+        assert new_visitor().get(f"/?unseen={secrets.token_hex(8)}").status == 200
+        query(leader, "CREATE TABLE kept (row text); DROP TABLE kept")
+        refused = run(RESTORE, cluster.inventory).failed()
+        assert f"{name}, which keeps the backups, can't be reached" in refused.words
+    finally:
+        lab(cluster.inventory, "start", name)
+
+    def archived() -> bool:
+        query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
+        return waiting(leader) == 0
+
+    eventually(archived, limit=120)
+    # By its timer, without help.
+    eventually(lambda: leader.check_output("systemctl --failed --no-legend --plain") == "", limit=90)
+
+
+def waiting(host: Host) -> int:
+    """How many segments of the write-ahead log wait for the archive."""
+    return int(query(host, "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ '[.]ready$'"))
+
+
+def drill(keeper: Host) -> tuple[int, dict[str, Any]]:
+    """Run the restore drill; return its exit status and its report."""
+    status = keeper.run("systemctl start hugproof-restore-drill").rc
+    return status, json.loads(keeper.check_output("cat /var/lib/hugproof/restore-drill.json"))
+
+
+def test_the_drill_restores_what_the_database_has(leader: Host, keeper: Host, moment: Moment) -> None:
+    query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
+    eventually(lambda: waiting(leader) == 0)
+    status, report = drill(keeper)
+    assert (status, report["passed"]) == (0, True), report
+    assert report["tables"]["public.probe"] == 2
+    assert report["rows"] == sum(report["tables"].values())
+    counted = query(leader, "SELECT count(*) FROM people_profile")
+    assert report["tables"]["public.people_profile"] == int(counted)
+    assert report["checksums"] is (query(leader, "SHOW data_checksums") == "on")
+    assert 0 <= report["age_seconds"] < 600
+    assert report["backup"] == backups(keeper)[-1]["label"]
+    assert keeper.check_output(f"find {SCRATCH} -mindepth 1") == ""
+    assert keeper.check_output("pg_lsclusters --no-header") == ""
+
+
+@contextmanager
+def damaged(keeper: Host) -> Iterator[None]:
+    """The largest file of the last full backup has other bytes in its middle."""
+    largest = "sort -n | tail -n 1 | cut -d' ' -f2"
+    [full, *_] = [backup["label"] for backup in reversed(backups(keeper)) if backup["type"] == "full"]
+    path = keeper.check_output(f"find {REPOSITORY}/{full} -type f -printf '%s %p\\n' | {largest}")
+    keeper.check_output(f"cp -a {path} /root/kept")
+    middle = keeper.file(path).size // 2
+    keeper.check_output(f"dd if=/dev/urandom of={path} bs=1 seek={middle} count=64 conv=notrunc status=none")
+    try:
+        yield
+    finally:
+        keeper.check_output(f"cp -a /root/kept {path} && rm /root/kept")
+
+
+def test_a_damaged_backup_makes_the_drill_fail(keeper: Host) -> None:
+    with damaged(keeper):
+        status, report = drill(keeper)
+    assert (status != 0, report["passed"]) == (True, False)
+    assert "pgBackRest can't restore the backup" in report["reason"]
+    assert "hugproof-restore-drill" in keeper.check_output("systemctl --failed --no-legend --plain")
+    assert "The restore drill has failed" in keeper.check_output(
+        "journalctl --no-pager --unit=hugproof-restore-drill --priority=err --since=-1min"
+    )
+    assert keeper.check_output(f"find {SCRATCH} -mindepth 1") == ""
+    status, report = drill(keeper)
+    assert (status, report["passed"]) == (0, True), report
+
+
+@pytest.mark.parametrize("unit", ["pgbackrest", "pgbackrest-backup@full", "hugproof-restore-drill"])
+def test_the_units_are_confined(keeper: Host, unit: str) -> None:
+    shown = keeper.check_output(f"systemctl show {unit} --property=ProtectSystem,NoNewPrivileges,User,PrivateTmp")
+    assert set(shown.split()) == {"ProtectSystem=strict", "NoNewPrivileges=yes", "User=postgres", "PrivateTmp=yes"}
+
+
+# Last, as it takes back what was written.
+def test_in_place_asked_twice_brings_back_the_moment(
+    leader: Host, keeper: Host, cluster: Cluster, moment: Moment, new_visitor: Callable[[], Browser]
+) -> None:
+    run(RESTORE, cluster.inventory, target=f"name={moment.name}", in_place=True, sure=APPLICATION).succeeded()
+    assert rows(leader) == ["before"]
+    assert backups(keeper)[-1]["type"] == "full"
+    eventually(lambda: new_visitor().get(f"/?unseen={secrets.token_hex(8)}").status == 200)
+    query(leader, "DROP TABLE probe; SELECT pg_switch_wal()")
+    eventually(lambda: waiting(leader) == 0)
+    assert len(leader.check_output("ls -d /var/lib/postgresql/*/main.before-*").split()) > 0
+    status, report = drill(keeper)
+    assert (status, report["passed"]) == (0, True), report
