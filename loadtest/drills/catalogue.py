@@ -21,7 +21,7 @@ Breaks = Callable[[Site], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Drill:
-    """What is broken while `breaks` is entered, and what is expected then.
+    """What is broken while `breaks` is entered, and what is expected then: `by_itself`, that nobody has to heal it.
 
     `hold`: seconds that it stays broken at least. `limit`, `in_flight` and `whole`: as figures.faults has them.
     `needs`: what keeps the drill from a cluster, in words; empty when it can take place.
@@ -33,6 +33,7 @@ class Drill:
     limit: float | None = 10
     in_flight: float | None = None
     whole: float = 180
+    by_itself: bool = False
     needs: Callable[[Target], str] = lambda _: ""
 
 
@@ -114,7 +115,7 @@ def killed(choice: Choice, unit: str, site: Site) -> Iterator[None]:
     found = site.hosts.run(name, "systemctl", "list-units", "--plain", "--no-legend", pattern).split()
     if not found:
         raise LoadError(f"{name} has no unit {unit}.")
-    site.breaks(f"{unit} on {name} killed")
+    site.breaks(f"{unit} on {name} killed", name, reachable=True)
     site.hosts.run(name, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", found[0])
     with _back_by_itself(site, name, found[0]):
         yield
@@ -126,7 +127,7 @@ def postmaster_killed(site: Site) -> Iterator[None]:
     name = leader(site)
     [data] = site.hosts.run(name, "find", "/var/lib/postgresql", "-name", "postmaster.pid").split()
     pid = site.hosts.run(name, "head", "-n1", data).strip()
-    site.breaks(f"PostgreSQL on {name} killed")
+    site.breaks(f"PostgreSQL on {name} killed", name, reachable=True)
     site.hosts.run(name, "kill", "-9", pid)
     yield
 
@@ -271,19 +272,21 @@ def holder(site: Site) -> str:
 # application's connections have to find the new one.
 FAILOVER = 25.0
 
+Killed = functools.partial(Drill, by_itself=True)
+
 DRILLS = {
-    "kill-postgres": Drill("The leader's PostgreSQL is killed.", postmaster_killed, limit=FAILOVER),
-    "kill-patroni": Drill("The leader's Patroni is killed.", _killed(leader, "patroni@*"), limit=FAILOVER),
-    "kill-etcd": Drill("etcd on the leader's host is killed.", _killed(leader, "etcd"), limit=FAILOVER),
-    "kill-memcached": Drill("A memcached is killed.", _killed(member_of("cache"), "memcached")),
-    "kill-uwsgi": Drill("The application's uWSGI is killed on a web host.", _killed(member_of("web"), "application")),
-    "kill-nginx": Drill(
+    "kill-postgres": Killed("The leader's PostgreSQL is killed.", postmaster_killed, limit=FAILOVER),
+    "kill-patroni": Killed("The leader's Patroni is killed.", _killed(leader, "patroni@*"), limit=FAILOVER),
+    "kill-etcd": Killed("etcd on the leader's host is killed.", _killed(leader, "etcd"), limit=FAILOVER),
+    "kill-memcached": Killed("A memcached is killed.", _killed(member_of("cache"), "memcached")),
+    "kill-uwsgi": Killed("The application's uWSGI is killed on a web host.", _killed(member_of("web"), "application")),
+    "kill-nginx": Killed(
         "nginx is killed on the edge host that visitors come in by.", _killed(holder, "nginx"), in_flight=ON_EDGE
     ),
-    "kill-varnish": Drill(
+    "kill-varnish": Killed(
         "Varnish is killed on the edge host that visitors come in by.", _killed(holder, "varnish"), in_flight=ON_EDGE
     ),
-    "kill-keepalived": Drill(
+    "kill-keepalived": Killed(
         "keepalived is killed on the edge host that visitors come in by.", _killed(holder, "keepalived"),
         in_flight=ON_EDGE, needs=shared_address,
     ),

@@ -16,7 +16,7 @@ from loadtest.drills import figures
 from loadtest.drills.catalogue import ON_EDGE, Drill, chosen
 from loadtest.drills.figures import CACHED, Event
 from loadtest.drills.hosts import Hosts, power
-from loadtest.drills.site import Site
+from loadtest.drills.site import LOOK, Site
 from loadtest.drills.witnesses import Reader, Writers, asking
 from loadtest.ladder import FAULTS, load_data, machine, say
 from loadtest.load import Load, Plan
@@ -174,7 +174,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
     site.new_table()
     damaged_before = site.checksum_failures()
     site.warm()
-    moments: dict[str, float | None] = {}
+    whole: float | None = None
     began = time.strftime("%Y-%m-%d %H:%M:%S")
     with (
         load.traffic(site.target, RUNG, plan, Load(rate=rate, each=True)) as traffic,
@@ -184,17 +184,18 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
     ):
         time.sleep(CALM)
         with drill.breaks(site):
+            if drill.by_itself:
+                whole = _whole_since(site, drill)
             _watch(site, drill, reads, writers.events)
             healing = time.time()
             site.mark("healing")
         site.away.clear()
         missing = site.wait_until_whole(drill.whole)
-        if not missing:
-            moments["whole"] = time.time()
-            site.mark("whole")
-            time.sleep(CALM)
+        whole = None if missing else whole or time.time()
+        site.marks += [(whole, "whole")] if whole else []
+        time.sleep(CALM)
     end = time.time()
-    moments = {"healing": healing, "whole": moments.get("whole"), "end": end}
+    moments: dict[str, float | None] = {"healing": healing, "whole": whole, "end": end}
     found = {
         "began": began,
         "expected": {
@@ -203,7 +204,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
             "whole": drill.whole,
         },
         "moments": {name: None if at is None else round(at - site.broken, 2) for name, at in moments.items()},
-        "marks": [(round(at - site.broken, 2), text) for at, text in site.marks],
+        "marks": [(round(at - site.broken, 2), text) for at, text in sorted(site.marks)],
         "missing": [told(missing)] if missing else [],
         "complaints": site.complaints,
         **_seen(site.broken, healing, end, traffic.recorded, reads, writers.events),
@@ -213,6 +214,17 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
     found["passed"] = not found["faults"]
     say(f"    {'passed' if found['passed'] else 'FAILED: ' + '; '.join(found['faults'])}; {in_short(found)}")
     return found
+
+
+def _whole_since(site: Site, drill: Drill) -> float | None:
+    """Since when nothing is missing on the hosts that something was done to; None when something is to the end."""
+    over = threading.Event()
+    since: float | None = None
+    while time.time() - site.broken < (drill.hold if since else drill.whole):
+        missing = site.missing(site.victims)
+        since = None if missing else since or time.time()
+        over.wait(LOOK)
+    return since
 
 
 def _watch(site: Site, drill: Drill, *all_events: list[Event]) -> None:

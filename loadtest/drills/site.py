@@ -39,21 +39,23 @@ class Site:
     marks: list[tuple[float, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     broken: float = 0
+    victims: list[str] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
     # The edge host that visitors come in by when a drill begins, and whether it is the one that is lost.
     door: str = ""
     door_lost: bool = False
 
-    def breaks(self, what: str, *victims: str) -> None:
-        """Whatever comes next breaks something: this is its moment."""
+    def breaks(self, what: str, *victims: str, reachable: bool = False) -> None:
+        """Whatever comes next breaks something on hosts, which may be `reachable` still: this is its moment."""
         self.broken = time.time()
-        self.away = set(victims)
-        self.door_lost = self.door in victims
+        self.victims = list(victims)
+        self.away = set() if reachable else set(victims)
+        self.door_lost = self.door in self.away
         self.mark(what)
 
     def begins(self) -> None:
         """Nothing has happened yet."""
-        self.marks, self.complaints, self.away = [], [], set()
+        self.marks, self.complaints, self.victims, self.away = [], [], [], set()
         self.door = self.holder()
 
     def mark(self, text: str) -> None:
