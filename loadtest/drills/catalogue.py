@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+from loadtest.drills.disks import full_logs, full_wal
 from loadtest.drills.site import Site, within
 from loadtest.plays import run
 from loadtest.target import LoadError, Target
@@ -204,22 +205,6 @@ def errors(site: Site) -> Iterator[None]:
         site.query(f"ALTER DATABASE {name} CONNECTION LIMIT {before}", "postgres")
 
 
-@contextmanager
-def full_logs(site: Site) -> Iterator[None]:
-    """The disk that an edge host's nginx logs to is full: a small one of its own, as disks of lab hosts have no end."""
-    name, place = site.holder(), "/var/log/nginx"
-    site.hosts.run(name, "mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "drill", place)
-    try:
-        site.hosts.run(name, "nginx", "-s", "reopen")
-        site.breaks(f"{place} on {name} full")
-        site.hosts.run(name, "sh", "-c", f"cat /dev/zero > {place}/filler; test -s {place}/filler", limit=30)
-        yield
-    finally:
-        # nginx lets go of the files when it has opened others: until then the place is busy.
-        site.hosts.run(name, "umount", "--lazy", place)
-        site.hosts.run(name, "nginx", "-s", "reopen")
-
-
 def play(playbook: str, limit: float, what: str, **variables: object) -> Breaks:
     """A playbook runs, which is not to be noticed."""
 
@@ -324,6 +309,9 @@ DRILLS = {
     "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1), limit=FAILOVER),
     "etcd-majority": Drill("Two of three etcd are gone.", etcd_stopped(2), hold=45, limit=None),
     "errors": Drill("The application answers everything with an error.", errors, hold=30, limit=None),
+    "full-db": Drill(
+        "The disk of the leader's write-ahead log is full.", full_wal, hold=30, limit=FAILOVER, whole=240
+    ),
     "full-edge": Drill("The log disk of the edge host that visitors come in by is full.", full_logs),
     "switchover": Drill(
         "Another database host leads, as planned.",
