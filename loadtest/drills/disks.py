@@ -66,7 +66,7 @@ def _use_up(site: Site) -> None:
 @contextmanager
 def _small_disk(site: Site, name: str, place: str) -> Iterator[str]:
     """A directory of a standby's PostgreSQL is on a small disk of its own; afterwards it is where it was."""
-    aside = "/var/tmp/drill-pg_wal"
+    aside = "/var/lib/postgresql/drill-pg_wal"
     used = int(site.hosts.run(name, "du", "-sm", place).split()[0])
     [unit, *_] = site.hosts.run(name, "systemctl", "list-units", "--plain", "--no-legend", "patroni@*.service").split()
     options = f"size={used + ROOM_MB}m,mode=0700,uid=postgres,gid=postgres"
