@@ -123,7 +123,7 @@ def start(machine: Machine) -> subprocess.Popen[bytes]:
     host = machine.host
     machine.console.parent.mkdir(parents=True, exist_ok=True)
     arguments = [
-        f"{host.name}-{'-'.join(machine.subnet.split('.')[:3])}", host.name, network.bridge(machine.network),
+        _name(machine), host.name, network.bridge(machine.network),
         str(machine.image), str(machine.disk), f"{cgroups.TOP}/{machine.cgroup}",
     ]  # fmt: skip
     with machine.console.open("wb") as console:
@@ -134,10 +134,16 @@ def start(machine: Machine) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
+def _name(machine: Machine) -> str:
+    """What systemd-nspawn calls the host, and its network interface on this side after."""
+    return f"{machine.host.name}-{'-'.join(machine.subnet.split('.')[:3])}"
+
+
 def pull_the_plug(machine: Machine) -> None:
     """Kill all of a host at once and forget its cgroup; fine when it does not run."""
     cgroups.kill(machine.cgroup)
     cgroups.remove(machine.cgroup)
+    network.unplug(_name(machine))
     network.cut_connections([machine.host.address])
 
 

@@ -85,6 +85,14 @@ def down(network: ipaddress.IPv4Network) -> None:
         _run("ip", "link", "delete", name)
 
 
+def unplug(name: str) -> None:
+    """Remove the link of a host that was killed; the kernel keeps it while a connection of the host's dies slowly.
+
+    systemd-nspawn cuts long names, and keeps the whole one as an alternative.
+    """
+    _run("ip", "link", "delete", f"vb-{name}", may_fail=True)
+
+
 def cut_connections(addresses: list[str]) -> None:
     """End the outer machine's TCP connections to hosts that are gone, such as ssh's shared ones (best effort)."""
     for address in addresses:
