@@ -226,13 +226,13 @@ def damaged(keeper: Host) -> Iterator[None]:
     largest = "sort -n | tail -n 1 | cut -d' ' -f2"
     [full, *_] = [backup["label"] for backup in reversed(backups(keeper)) if backup["type"] == "full"]
     path = keeper.check_output(f"find {REPOSITORY}/{full}/pg_data -type f -printf '%s %p\\n' | {largest}")
-    keeper.check_output(f"cp -a {path} /root/kept")
+    keeper.check_output(f"cp -a {path} /var/tmp/kept")
     middle = keeper.file(path).size // 2
     keeper.check_output(f"dd if=/dev/urandom of={path} bs=1 seek={middle} count=64 conv=notrunc status=none")
     try:
         yield
     finally:
-        keeper.check_output(f"cp -a /root/kept {path} && rm /root/kept")
+        keeper.check_output(f"cp -a /var/tmp/kept {path} && rm /var/tmp/kept")
 
 
 def test_a_damaged_backup_makes_the_drill_fail(keeper: Host) -> None:
