@@ -59,11 +59,15 @@ def plan(repository: Repository, target: str, timeline: str) -> dict[str, Any]:
         raise Refusal("There is no backup to restore: playbooks/backup.yml makes one.")
     chosen, arguments, what = backups[-1], ["--type=default"], "the last change that is archived"
     if target.startswith("name="):
-        chosen, arguments, what = _named(backups, target.removeprefix("name="))
+        name = target.removeprefix("name=")
+        chosen, arguments, what = _named(backups, name)
+        timeline = timeline or str(points(backups)[name][2])
     elif target != "latest":
         chosen, arguments, what = _timed(backups, target, repository.newest_segment())
+    if timeline == str(_timeline(chosen)):
+        # PostgreSQL would look for the history of how it began, which may be older than the archive.
+        timeline = "current"
     if timeline:
-        arguments = [argument for argument in arguments if not argument.startswith("--timeline")]
         arguments.append(f"--timeline={timeline}")
     return {
         "arguments": [*arguments, f"--set={chosen['label']}"],
@@ -71,6 +75,11 @@ def plan(repository: Repository, target: str, timeline: str) -> dict[str, Any]:
         "what": what,
         "backup": chosen["label"],
     }
+
+
+def _timeline(backup: dict[str, Any]) -> int:
+    """The timeline that a backup was made on."""
+    return int(backup["archive"]["start"][:8], 16)
 
 
 def _range(backups: list[dict[str, Any]], newest: float) -> str:
@@ -95,9 +104,9 @@ def _named(backups: list[dict[str, Any]], name: str) -> tuple[dict[str, Any], li
             f"There is no restore point '{name}'. There are: {names}. playbooks/backup.yml -e restore_point=NAME makes"
             " one; a time can be written too."
         )
-    label, at, timeline = known[name]
+    label, at, _ = known[name]
     [chosen] = [backup for backup in backups if backup["label"] == label]
-    arguments = ["--type=name", f"--target={name}", f"--timeline={timeline}"]
+    arguments = ["--type=name", f"--target={name}"]
     return chosen, arguments, f"the restore point {name} of {told(at)}"
 
 
