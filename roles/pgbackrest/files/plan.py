@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -136,6 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stanza", required=True)
     parser.add_argument("--config", default="/etc/pgbackrest.conf")
+    parser.add_argument("--passphrase-stdin", action="store_true", help="with that one, instead of the file's")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("state")
     wanted = commands.add_parser("plan")
@@ -146,6 +148,8 @@ def main() -> int:
     marked.add_argument("--name", required=True)
     marked.add_argument("--timeline", type=int, required=True)
     options = parser.parse_args()
+    if options.passphrase_stdin:
+        os.environ["PGBACKREST_REPO1_CIPHER_PASS"] = sys.stdin.readline().strip()
     repository = Repository(options.stanza, options.config)
     actions = {
         "state": lambda: state(repository),
