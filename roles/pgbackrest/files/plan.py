@@ -20,12 +20,14 @@ RECORD = re.compile(r"(?P<at>\d+) (?P<timeline>\d+)")
 
 
 def state(repository: Repository) -> dict[str, Any]:
-    """Whether there are a stanza and backups in it, and of which major version of PostgreSQL it is."""
+    """Whether there are a stanza and backups in it, and of which database and major version of PostgreSQL it is."""
     found = repository.info()
+    newest = max(found["db"], key=lambda entry: entry["id"]) if found["db"] else {"version": "", "system-id": ""}
     return {
         "stanza": found["status"]["code"] != NO_STANZA,
         "backups": [backup["label"] for backup in found["backup"]],
-        "version": max(found["db"], key=lambda entry: entry["id"])["version"] if found["db"] else "",
+        "version": newest["version"],
+        "system": str(newest["system-id"]),
     }
 
 
