@@ -114,6 +114,13 @@ def test_requests_in_flight_on_a_lost_edge_host_may_fail_and_no_others() -> None
     assert not run_of(cached_failures=[5.1], expected=expected)["passed"]
 
 
+def test_a_share_of_reads_may_fail_where_a_drill_says_so() -> None:
+    for failed, passed in ((9, True), (10, False)):
+        reads = run_of()["services"]["reads"] | {"failed": failed, "served": None}
+        expected = {"limit": 10, "share": 0.1, "in_flight": None, "whole": 180}
+        assert run_of(services={"reads": reads}, expected=expected)["passed"] == passed
+
+
 def test_what_is_expected_to_be_away_until_healing_has_to_come_back_then() -> None:
     expected = {"limit": None, "in_flight": None, "whole": 180}
     gone = run_of()["services"]["reads"] | {"served": None}
