@@ -81,9 +81,9 @@ def faults(run: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """What of a run is not as it has to be, in words: nothing when the drill is passed.
 
     `expected`: `limit`, seconds in which everything is served again while it is still broken, None where nothing but
-    cached pages is expected until healing begins; `share` of reads and of writes that may fail all the while, none if it
-    is not there; `in_flight`, seconds after the break in which requests for cached pages may have begun that fail, None
-    for none; `whole`, seconds in which everything is redundant again.
+    cached pages is expected until healing begins; `share` of reads and of writes that may fail all the while, none if
+    it is not there; `in_flight`, seconds after the break in which requests for cached pages may have begun that fail,
+    None for none; `whole`, seconds in which everything is redundant again.
     """
     found: list[str] = []
     if run["lost"]:
