@@ -24,7 +24,7 @@ Breaks = Callable[[Site], AbstractContextManager[None]]
 class Drill:
     """What is broken while `breaks` is entered, and what is expected then: `by_itself`, that nobody has to heal it.
 
-    `hold`: seconds that it stays broken at least. `limit`, `in_flight` and `whole`: as figures.faults has them.
+    `hold`: seconds that it stays broken at least. `limit`, `share`, `in_flight`, `whole`: as figures.faults has them.
     `needs`: what keeps the drill from a cluster, in words; empty when it can take place.
     """
 
@@ -34,6 +34,7 @@ class Drill:
     limit: float | None = 10
     in_flight: float | None = None
     whole: float = 180
+    share: float = 0
     by_itself: bool = False
     needs: Callable[[Target], str] = lambda _: ""
 
@@ -305,7 +306,8 @@ DRILLS = {
         "The database host that leads and those that vote on it lose sight of each other.", split, hold=40,
         limit=FAILOVER,
     ),
-    "hung-web": Drill("A web host's application hangs.", hung, hold=30, needs=needs("web", 2)),
+    # What waits there keeps others away; it waits in vain.
+    "hung-web": Drill("A web host's application hangs.", hung, hold=45, share=0.1, needs=needs("web", 2)),
     "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1), limit=FAILOVER),
     "etcd-majority": Drill("Two of three etcd are gone.", etcd_stopped(2), hold=45, limit=None),
     "errors": Drill("The application answers everything with an error.", errors, hold=30, limit=None),

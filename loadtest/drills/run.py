@@ -200,6 +200,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
         "began": began,
         "expected": {
             "limit": drill.limit,
+            "share": drill.share,
             "in_flight": ON_EDGE if site.door_lost else drill.in_flight,
             "whole": drill.whole,
         },
@@ -233,7 +234,7 @@ def _watch(site: Site, drill: Drill, *all_events: list[Event]) -> None:
     while True:
         now = time.time()
         held = now - site.broken >= drill.hold
-        if held and (drill.limit is None or all(_quiet(list(events), now) for events in all_events)):
+        if held and (drill.limit is None or drill.share or all(_quiet(list(events), now) for events in all_events)):
             return
         if now - site.broken > max(drill.hold, LONGEST):
             return

@@ -66,7 +66,8 @@ class Site:
 
     def members(self) -> list[Member]:
         """The database's members, as the first of them tells that answers; none when nobody does."""
-        for name in self.target.groups["db"]:
+        # Who was cut off knows what was before, for a while.
+        for name in sorted(self.target.groups["db"], key=lambda name: name in self.victims):
             if name in self.away:
                 continue
             try:

@@ -75,7 +75,9 @@ def run_of(drill: str = "off-web", **more: Any) -> dict[str, Any]:
         "drill": drill, "repeat": 1, "says": "Something <breaks>.",
         "expected": {"limit": 10, "in_flight": None, "whole": 180},
         "moments": {"healing": 20.0, "whole": 30.0, "end": 35.0}, "marks": [[0.0, "web1 off"], [20.0, "healing"]],
-        "missing": [], "complaints": [], "services": {"reads": served, "writes": served}, "cached_failures": [],
+        "missing": [], "complaints": [],
+        "services": {"cached": {**served, "pause": 0.4}, "reads": served, "writes": served},
+        "cached_failures": [],
         "classes": {"home": {"requests": 100, "failed": 0}, "login": {"requests": 9, "failed": 1}},
         "time_line": {name: {"-1": [4, 0], "0": [3, 1]} for name in ("cached", "reads", "writes", "others")},
         "acknowledged": 500, "lost": 0, "integrity": [],
@@ -112,6 +114,13 @@ def test_requests_in_flight_on_a_lost_edge_host_may_fail_and_no_others() -> None
     assert not run_of(cached_failures=[5.1], expected=expected)["passed"]
 
 
+def test_a_share_of_reads_may_fail_where_a_drill_says_so() -> None:
+    for failed, passed in ((9, True), (10, False)):
+        reads = run_of()["services"]["reads"] | {"failed": failed, "served": None}
+        expected = {"limit": 10, "share": 0.1, "in_flight": None, "whole": 180}
+        assert run_of(services={"reads": reads}, expected=expected)["passed"] == passed
+
+
 def test_what_is_expected_to_be_away_until_healing_has_to_come_back_then() -> None:
     expected = {"limit": None, "in_flight": None, "whole": 180}
     gone = run_of()["services"]["reads"] | {"served": None}
@@ -134,10 +143,10 @@ def results(tmp_path: Path) -> Path:
 def test_the_documentations_table_has_a_line_for_each_drill(results: Path) -> None:
     lines = figures.markdown(json.loads(results.read_text())).splitlines()
     assert lines[2] == (
-        "| off-web | 2 | 1 | 0 of 200 | 2 of 20 | 3.5 (worst 3.5) | 3.5 (worst 3.5) | 3.2 (worst 3.2) "
-        "| 40.0 (worst 50.0) | 1,000 | 1 |"
+        "| off-web | 2 | 1 | 0 of 200 | 2 of 20 | 0.4 (worst 0.4) | 3.5 (worst 3.5) | 3.5 (worst 3.5) "
+        "| 3.2 (worst 3.2) | 40.0 (worst 50.0) | 1,000 | 1 |"
     )
-    assert lines[3] == "| hung-web | 1 | 0 | 0 of 0 | 0 of 0 | - | - | - | - | 0 | 0 |"
+    assert lines[3] == "| hung-web | 1 | 0 | 0 of 0 | 0 of 0 | - | - | - | - | - | 0 | 0 |"
     assert len(lines) == 4
 
 
