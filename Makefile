@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Another virtual environment may be active: uv would install into that.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help cluster url manage shell logs visitors ladder down test lint lock venv packages
+.PHONY: help cluster url manage shell logs visitors ladder drills down test lint lock venv packages
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -48,6 +48,12 @@ ladder: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ladder,
 ladder: venv .venv/.loadtest packages ## Put every rung under the talk's load: reports/ladder.html
 	@if [ $(INVENTORY) = inventories/ladder ]; then python -m lab -i $(INVENTORY) up; fi
 	@python -m loadtest ladder -i $(INVENTORY) $(ARGS)
+
+drills: INVENTORY := $(if $(filter file,$(origin INVENTORY)),inventories/ha,$(INVENTORY))
+drills: venv .venv/.loadtest packages ## Break one thing after the other under load, heal it, count: reports/drills.html
+	@python -m lab -i $(INVENTORY) up
+	@ansible-playbook -i $(INVENTORY) site.yml
+	@python -m loadtest drills -i $(INVENTORY) $(ARGS)
 
 down: venv ## Take the lab down; nothing is left
 	@python -m lab -i $(INVENTORY) down

@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("hosts", nargs="+", metavar="HOST")
     stop.add_argument("--hard", action="store_true", help="pull the plug")
     add("start", _up, "Boot hosts that were stopped.").add_argument("hosts", nargs="+", metavar="HOST")
+    cut = add("cut", _cut, "Take running hosts off the network, as if their cables were pulled.")
+    cut.add_argument("hosts", nargs="+", metavar="HOST")
+    cut.add_argument("--from", dest="others", nargs="+", default=[], metavar="HOST", help="only from these hosts")
+    add("mend", _mend, "Undo all cuts.")
     add("url", _url, "Print where the site answers now.")
     add("requirements", _requirements, "Print the Debian packages that the lab needs on this machine.")
     return parser
@@ -84,7 +88,8 @@ def _status(options: argparse.Namespace) -> None:
         return
     rows = [("HOST", "ADDRESS", "RELEASE", "CPUS", "STATE")]
     for host in answer["hosts"]:
-        note = "" if host["in_inventory"] else " (not in the inventory)"
+        note = f", cut off from {' and '.join(host['cut_from'])}" if host["cut_from"] else ""
+        note += "" if host["in_inventory"] else " (not in the inventory)"
         rows.append((host["name"], host["address"], host["release"], str(host["cpus"] or "all"), host["state"] + note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -101,6 +106,19 @@ def _reboot(options: argparse.Namespace) -> None:
 def _stop(options: argparse.Namespace) -> None:
     lab = inventory.load(options.inventory)
     _ask(Request("stop", str(REPOSITORY), lab.network, tuple(lab.select(options.hosts)), hard=options.hard))
+
+
+def _cut(options: argparse.Namespace) -> None:
+    lab = inventory.load(options.inventory)
+    if both := [name for name in options.hosts if name in options.others]:
+        raise LabError(f"{', '.join(both)}: on both sides of the cut; a host stays connected with itself.")
+    others = tuple(lab.select(options.others)) if options.others else ()
+    _ask(Request("cut", str(REPOSITORY), lab.network, tuple(lab.select(options.hosts)), others=others))
+
+
+def _mend(options: argparse.Namespace) -> None:
+    lab = inventory.load(options.inventory)
+    _ask(Request("mend", str(REPOSITORY), lab.network, lab.hosts))
 
 
 def _url(options: argparse.Namespace) -> None:

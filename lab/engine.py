@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import cgroups, hosts, images, locks, network, outer, packages, paths
+from lab import cgroups, cuts, hosts, images, locks, network, outer, packages, paths
 from lab.errors import LabError
 from lab.hosts import Machine
 from lab.inventory import Host
@@ -29,7 +29,8 @@ Answer = dict[str, Any]
 class Request:
     """What the front asks for: a command on the lab of `clone` in `network`, and on `hosts` of it.
 
-    `inventory` names all hosts that the inventory has; `settings` are outer.user_settings().
+    `inventory` names all hosts that the inventory has; `settings` are outer.user_settings(); `others` are those that
+    `hosts` are cut off from.
     """
 
     command: str
@@ -40,6 +41,7 @@ class Request:
     public_key: str = ""
     settings: dict[str, str] = dataclasses.field(default_factory=dict)
     hard: bool = False
+    others: tuple[Host, ...] = ()
 
     @property
     def subnet(self) -> str:
@@ -55,7 +57,8 @@ class Request:
         """Read a request that `to_json` wrote."""
         fields = json.loads(text)
         fields["network"] = ipaddress.IPv4Network(fields["network"])
-        fields["hosts"] = tuple(Host(**host) for host in fields["hosts"])
+        for name in ("hosts", "others"):
+            fields[name] = tuple(Host(**host) for host in fields[name])
         return cls(**fields)
 
 
@@ -66,7 +69,9 @@ def run(request: Request) -> Answer:
     """
     os.umask(0o022)
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
-    commands = {"up": _up, "down": _down, "status": _status, "reboot": _reboot, "stop": _stop}
+    commands = {
+        "up": _up, "down": _down, "status": _status, "reboot": _reboot, "stop": _stop, "cut": _cut, "mend": _mend,
+    }  # fmt: skip
     command = commands[request.command]
     if request.command == "status":
         return command(request)
@@ -75,6 +80,7 @@ def run(request: Request) -> Answer:
 
 
 def _up(request: Request) -> Answer:
+    cuts.refuse_cut(request.network, [host.name for host in request.hosts])
     with _shared():
         _check(request)
         _claim(request)
@@ -221,6 +227,7 @@ def _stop(request: Request) -> Answer:
 
 def _reboot(request: Request) -> Answer:
     machines = _existing(request)
+    cuts.refuse_cut(request.network, [machine.host.name for machine in machines])
     for machine in machines:
         hosts.reboot(machine)
     hosts.wait_for_ssh(machines)
@@ -228,13 +235,36 @@ def _reboot(request: Request) -> Answer:
     return {}
 
 
+def _cut(request: Request) -> Answer:
+    both = _existing(dataclasses.replace(request, hosts=request.hosts + request.others))
+    links = {machine.host.name: machine.link for machine in both}
+    if off := [name for name, link in links.items() if link is None]:
+        raise LabError(f"{', '.join(off)}: not running, so there is no cable to pull.")
+    sides = ({host.name: str(links[host.name]) for host in side} for side in (request.hosts, request.others))
+    cuts.cut(request.network, *sides)
+    whom = f"from {', '.join(host.name for host in request.others)}" if request.others else "the network"
+    say(f"Cut off {whom}: {', '.join(host.name for host in request.hosts)}. `mend` undoes it.")
+    return {}
+
+
+def _mend(request: Request) -> Answer:
+    if _is_anothers(request):
+        raise LabError(f"The lab {request.network} is another clone's, {_owner(request)['clone']}.")
+    cuts.mend(request.network)
+    say("Every host that runs is on the network.")
+    return {}
+
+
 def _status(request: Request) -> Answer:
-    known = hosts.known(request.network)
+    known, cut_off = hosts.known(request.network), cuts.standing(request.network)
     wanted = {host.name: host for host in request.hosts}
     rows = []
     for name, host in (wanted | {name: machine.host for name, machine in known.items()}).items():
         state = known[name].state if name in known else "absent"
-        rows.append({**dataclasses.asdict(host), "state": state, "in_inventory": name in wanted})
+        if state == "running" and name in cut_off and not cut_off[name]:
+            state = "cut"
+        row = {"state": state, "cut_from": sorted(cut_off.get(name, ())), "in_inventory": name in wanted}
+        rows.append(dataclasses.asdict(host) | row)
     return {"hosts": rows, "clone": _owner(request).get("clone")}
 
 

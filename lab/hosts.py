@@ -50,6 +50,16 @@ class Machine:
         return f"{self.subnet}/{self.host.name}"
 
     @property
+    def nspawn(self) -> str:
+        """Its name among all containers of this machine."""
+        return f"{self.host.name}-{'-'.join(self.subnet.split('.')[:3])}"
+
+    @property
+    def link(self) -> str | None:
+        """The end of its cable at the bridge, when it runs."""
+        return network.link(self.network, self.nspawn)
+
+    @property
     def console(self) -> Path:
         """The log of its console."""
         return paths.RUN / self.subnet / f"{self.host.name}.log"
@@ -123,7 +133,7 @@ def start(machine: Machine) -> subprocess.Popen[bytes]:
     host = machine.host
     machine.console.parent.mkdir(parents=True, exist_ok=True)
     arguments = [
-        f"{host.name}-{'-'.join(machine.subnet.split('.')[:3])}", host.name, network.bridge(machine.network),
+        machine.nspawn, host.name, network.bridge(machine.network),
         str(machine.image), str(machine.disk), f"{cgroups.TOP}/{machine.cgroup}",
     ]  # fmt: skip
     with machine.console.open("wb") as console:
@@ -138,6 +148,7 @@ def pull_the_plug(machine: Machine) -> None:
     """Kill all of a host at once and forget its cgroup; fine when it does not run."""
     cgroups.kill(machine.cgroup)
     cgroups.remove(machine.cgroup)
+    network.unplug(machine.network, machine.nspawn)
     network.cut_connections([machine.host.address])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,11 @@ def up(network: ipaddress.IPv4Network) -> None:
     _run("ip", "link", "set", name, "up")
     # A host that boots is found at once, not at the next of one question a second.
     Path("/proc/sys/net/ipv4/neigh", name, "retrans_time_ms").write_text("100")
-    table = _table(network)
-    _nft(f"""
-        add table ip {table}
-        delete table ip {table}
-        table ip {table} {{
+    name_of_table = table(network)
+    nft(f"""
+        add table ip {name_of_table}
+        delete table ip {name_of_table}
+        table ip {name_of_table} {{
           chain postrouting {{
             type nat hook postrouting priority srcnat;
             ip saddr {network} ip daddr != {network} masquerade
@@ -80,9 +81,32 @@ def down(network: ipaddress.IPv4Network) -> None:
     for port in Path("/sys/class/net", name).glob("brif/*"):
         _run("ip", "link", "delete", port.name, may_fail=True)  # may go by itself, with its host
     _close_forwarding(name)
-    _nft(f"add table ip {_table(network)}\ndelete table ip {_table(network)}")
+    for family in ("ip", "bridge"):
+        nft(f"add table {family} {table(network)}\ndelete table {family} {table(network)}")
     if exists(network):
         _run("ip", "link", "delete", name)
+
+
+def link(network: ipaddress.IPv4Network, machine: str) -> str | None:
+    """The outer end of a running host's link; nspawn shortens long names, and keeps the whole one as another name."""
+    wanted = f"vb-{machine}"
+    for port in _ip("link", "show", "master", bridge(network)):
+        if wanted in (port["ifname"], *port.get("altnames", [])):
+            return str(port["ifname"])
+    return None
+
+
+def unplug(network: ipaddress.IPv4Network, machine: str, patience: float = 10.0) -> None:
+    """Remove the link of a host that was killed, which else goes in the kernel's own time: the next boot is in the way.
+
+    Raises LabError when it is still there after `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while exists(network) and (name := link(network, machine)):
+        _run("ip", "link", "delete", name, may_fail=True)  # may go by itself meanwhile
+        if time.monotonic() > deadline:
+            raise LabError(f"The link {name} of a host that is off does not go away.")
+        time.sleep(0.02)
 
 
 def cut_connections(addresses: list[str]) -> None:
@@ -123,36 +147,39 @@ def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _table(network: ipaddress.IPv4Network) -> str:
+def table(network: ipaddress.IPv4Network) -> str:
+    """The name of a lab's tables of nft, one a family."""
     return "hugproof_" + "_".join(_subnet(network).split(".")[:3])
 
 
 def _open_forwarding(name: str) -> None:
     """Let the bridge through firewalls that drop forwarded packets by default, as Docker's does."""
     _close_forwarding(name)
-    for chain in _nft_list("chains", "chain"):
+    for chain in nft_list("chains", "chain"):
         if chain.get("hook") == "forward" and chain.get("policy") == "drop":
             where = f"{chain['family']} {chain['table']} {chain['name']}"
             for direction in ("iifname", "oifname"):
-                _nft(f'insert rule {where} {direction} "{name}" accept comment "{_mark(name)}"')
+                nft(f'insert rule {where} {direction} "{name}" accept comment "{_mark(name)}"')
 
 
 def _close_forwarding(name: str) -> None:
-    for rule in _nft_list("ruleset", "rule"):
+    for rule in nft_list("ruleset", "rule"):
         if rule.get("comment") == _mark(name):
-            _nft(f"delete rule {rule['family']} {rule['table']} {rule['chain']} handle {rule['handle']}")
+            nft(f"delete rule {rule['family']} {rule['table']} {rule['chain']} handle {rule['handle']}")
 
 
 def _mark(name: str) -> str:
     return f"hugproof-lab {name}"
 
 
-def _nft_list(what: str, kind: str) -> list[dict[str, Any]]:
+def nft_list(what: str, kind: str) -> list[dict[str, Any]]:
+    """What nft has of a kind in one of its listings, in the form of its JSON."""
     listing = json.loads(_run("nft", "--json", "list", what))["nftables"]
     return [entry[kind] for entry in listing if kind in entry]
 
 
-def _nft(script: str) -> None:
+def nft(script: str) -> None:
+    """Have nft carry out a script, all of it or nothing."""
     _run("nft", "--file", "-", stdin=script)
 
 

@@ -7,10 +7,14 @@ import json
 import math
 import secrets
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from loadtest import capacity, costs, deploys, ladder, load, overload, switching, visitors
 from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
+from loadtest.drills import catalogue, figures
+from loadtest.drills import run as drills
 from loadtest.ladder import AFTERWARDS, BEFORE, FAULTS, FINALE, PEOPLE, Ladder, Settings, say, steps_of
 from loadtest.load import Load, Plan
 from loadtest.target import PROJECT, LoadError, Target
@@ -83,6 +87,19 @@ def _parser() -> argparse.ArgumentParser:
         "--everything", action="store_true", help="also what breaks, is interrupted, restarts, leaves and joins"
     )
     release.add_argument("--fresh", action="store_true", help="forget earlier results")
+
+    drill = commands.add_parser("drills", help="Break one thing after the other under load, and see what is noticed.")
+    drill.set_defaults(run=_drills)
+    _add_target(drill, Path("inventories/ha"))
+    drill.add_argument("--only", nargs="+", metavar="NAME", help="these drills alone")
+    drill.add_argument("--repeats", type=_count, default=1, help="rounds (%(default)s)")
+    drill.add_argument("--rate", type=_positive, default=4.0, help="visits a second meanwhile (%(default)s)")
+    drill.add_argument("--profiles", type=_count, default=2_000, help="profiles in the directory (%(default)s)")
+    drill.add_argument("--resume", action="store_true", help="go on with the results that there are")
+    drill.add_argument("--list", action="store_true", help="say what drills there are, and end")
+    drill.add_argument(
+        "--summary", action="store_true", help="print the table of docs/reliability.md from the results, and end"
+    )
 
     live = commands.add_parser(
         "visitors", help="Visitors who come until Ctrl-C, for an hour at most, and what they meet with."
@@ -272,6 +289,48 @@ def _deploys(options: argparse.Namespace) -> None:
         fresh=options.fresh,
         file=options.reports / "deploys.json",
     )
+
+
+def _drills(options: argparse.Namespace) -> int:
+    file = options.reports / "drills.json"
+    if options.list:
+        for name, one in catalogue.chosen(options.only).items():
+            print(f"{name:18}{one.says}")
+        return 0
+    if options.summary:
+        print(figures.markdown(_drilled(file)))
+        return 0
+    catalogue.chosen(options.only)
+    target, plan = _people(options)
+    plan = replace(plan, arguments=(*plan.arguments, "--mix", "spoken"))
+    try:
+        passed = drills.measure(
+            target,
+            plan,
+            names=options.only,
+            profiles=options.profiles,
+            rate=options.rate,
+            repeats=options.repeats,
+            resume=options.resume,
+            file=file,
+        )
+    finally:
+        if file.exists():
+            from loadtest.drills import page  # draws, and takes seconds to load
+
+            say(f"{file}, {page.write(file)}")
+    return int(not passed)
+
+
+def _drilled(file: Path) -> dict[str, Any]:
+    """The results of drills. Raises LoadError when the file has none."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not all("drill" in one for one in found.get("runs") or [{}]):
+        raise LoadError(f"{file} does not hold results of drills: `make drills` writes them to reports/drills.json.")
+    return found
 
 
 def _visitors(options: argparse.Namespace) -> int:

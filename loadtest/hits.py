@@ -54,9 +54,8 @@ class Probe:
 
 
 def h2load(target: Target, *arguments: str) -> list[str]:
-    """The command, for HTTP/1.1 to the first edge host; it is bounded by its own --duration."""
-    edge = target.addresses[target.groups["edge"][0]]
-    return ["h2load", "--h1", f"--connect-to={edge}:443", *arguments]
+    """The command, for HTTP/1.1 to where visitors come in; it is bounded by its own --duration."""
+    return ["h2load", "--h1", f"--connect-to={target.entry}:443", *arguments]
 
 
 def probed(log: str) -> dict[str, Any]:

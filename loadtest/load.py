@@ -42,6 +42,7 @@ class Load:
 
     Nothing counts in the first `warmup` seconds. A `trial` takes every step of the plan once. With several `workers`
     Locust forks as many processes, which share the users. What they meet with is told every `live` seconds, if any.
+    With `each` all requests are recorded with their moments.
     """
 
     users: int = 1
@@ -51,6 +52,7 @@ class Load:
     trial: bool = False
     workers: int = 1
     live: float = 0
+    each: bool = False
 
     def arguments(self, visitors: tuple[str, ...]) -> list[str]:
         """For Locust. Raises LoadError for a load without an end."""
@@ -140,6 +142,7 @@ def _started(target: Target, rung: str, plan: Plan, load: Load, result: Path) ->
         "LOADTEST_TRIAL": "1" if load.trial else "",
         "LOADTEST_WARMUP": str(load.warmup),
         "LOADTEST_LIVE": str(load.live or ""),
+        "LOADTEST_EACH": "1" if load.each else "",
         "LOADTEST_PARENT": str(os.getpid()),
     }
     return subprocess.Popen(

@@ -49,12 +49,12 @@ def _command(playbook: str, inventory: Path, arguments: tuple[str, ...], variabl
     return [str(BIN / "ansible-playbook"), "-i", str(inventory), *arguments, *extra, str(PROJECT / playbook)]
 
 
-def run(playbook: str, inventory: Path, *arguments: str, **variables: object) -> Run:
-    """Run a playbook of the project; `variables` are set on the command line."""
+def run(playbook: str, inventory: Path, *arguments: str, patience: float = LIMIT, **variables: object) -> Run:
+    """Run a playbook of the project, for `patience` seconds at most; `variables` are set on the command line."""
     done = subprocess.run(
         _command(playbook, inventory, arguments, variables),
         cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=LIMIT, env=os.environ | PLAIN,
+        timeout=patience, env=os.environ | PLAIN,
     )  # fmt: skip
     return Run(done.returncode, done.stdout)
 

@@ -1,11 +1,13 @@
 """Records what a Locust plan measures, class by class; used as a second locustfile beside the plan.
 
 Locust's own statistics round to the millisecond and know nothing of caches. LOADTEST_WARMUP is the time in seconds
-before anything counts, LOADTEST_LIVE how often to print what visitors meet with, LOADTEST_PARENT the process that wants
-to know, without which the load ends, LOADTEST_RESULT the file that the result goes to, as JSON:
-{"seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N}, "times": {OUTCOME: {MILLISECONDS: N}},
-"seconds": {SECOND: [ANSWERED, FAILED]}}}}. OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none.
-A request counts in the second in which it ends. Failed requests have no time.
+before anything counts, LOADTEST_LIVE how often to print what visitors meet with, LOADTEST_EACH whether to keep every
+request, LOADTEST_PARENT the process that wants to know, without which the load ends, LOADTEST_RESULT the file that the
+result goes to, as JSON: {"began": EPOCH, "seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N},
+"times": {OUTCOME: {MILLISECONDS: N}}, "seconds": {SECOND: [ANSWERED, FAILED]}}},
+"each": [[NAME, OUTCOME, BEGAN, ENDED, FAILURE or null]]}.
+OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none. A request counts in the second in which it ends.
+Failed requests have no time.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from loadtest.words import MEASURING, SINCE
 
 WARMUP = float(os.environ.get("LOADTEST_WARMUP", "0"))
 RESULT = os.environ.get("LOADTEST_RESULT", "")
+EACH = bool(os.environ.get("LOADTEST_EACH"))
 LIVE = float(os.environ.get("LOADTEST_LIVE") or 0)
 PARENT = int(os.environ.get("LOADTEST_PARENT") or 0)
 LOOK_SECONDS = 1.0
@@ -64,6 +67,7 @@ class Recorder:
         self.times: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         self.seconds: dict[str, dict[str, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))
         self.told = Told()
+        self.each: list[tuple[str, str, float, float, str | None]] = []
 
     def start(self) -> None:
         self.began = time.time() + WARMUP
@@ -99,10 +103,14 @@ class Recorder:
             self.failures[name][failure] += 1
         if LIVE:
             self.told.add(milliseconds, outcome, failure)
+        if EACH:
+            ended = time.time()
+            self.each.append((name, outcome, round(ended - milliseconds / 1000, 3), round(ended, 3), failure))
 
     def merge(self, other: dict[str, Any]) -> None:
         """Add the counts of another process, in the form that `as_dict` gives them."""
         self.cpu_of_others += other["cpu_seconds"]
+        self.each += other["each"]
         for name, found in other["classes"].items():
             self.failures[name].update(found["failures"])
             for outcome, times in found["times"].items():
@@ -121,13 +129,16 @@ class Recorder:
             for name in sorted(self.seconds)
         }
         return {
+            "began": self.began,
             "seconds": max((self.ended or time.time()) - self.began, 0),
             "cpu_seconds": round(time.process_time() - self.cpu_counted_from + self.cpu_of_others, 3),
             "classes": classes,
+            "each": self.each,
         }
 
     def forget(self) -> None:
         """Begin anew with counts that somebody else has taken over."""
+        self.each.clear()
         self.failures.clear()
         self.times.clear()
         self.seconds.clear()

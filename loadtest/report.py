@@ -161,7 +161,8 @@ def ratios(results: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as text that can stand in a page."""
     out = io.StringIO()
     figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
     return out.getvalue()[out.getvalue().index("<svg") :]
@@ -182,7 +183,7 @@ def throughput(found: list[Row]) -> str:
     axes.set_yticks(range(len(shown)), [str(row.step) for row in shown])
     axes.invert_yaxis()
     axes.set_xlabel("requests/s (bar: median; line: lowest to highest round; diamond: the talk)")
-    return _svg(figure)
+    return svg(figure)
 
 
 def latency(found: list[Row]) -> str:
@@ -199,7 +200,7 @@ def latency(found: list[Row]) -> str:
     axes.set_yticks(range(len(shown)), [str(row.step) for row in shown])
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds (circle: median; square: 95 of 100; bar: 99 of 100)")
-    return _svg(figure)
+    return svg(figure)
 
 
 def hits(results: dict[str, Any]) -> str:
@@ -223,7 +224,7 @@ def hits(results: dict[str, Any]) -> str:
     axes.set_xlabel("milliseconds")
     axes.set_ylabel("requests")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def time_line(finale: dict[str, Any]) -> str:
@@ -247,7 +248,7 @@ def time_line(finale: dict[str, Any]) -> str:
     axes.set_xlabel("seconds")
     axes.set_ylabel("requests/s")
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=3)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _of(finale: dict[str, Any], name: str, second: int) -> tuple[int, int]:
@@ -265,21 +266,26 @@ def time_(milliseconds: float | None) -> str:
     return number(milliseconds, 1 if milliseconds is not None and milliseconds < 10 else 0)
 
 
+def seconds_(value: float | None) -> str:
+    """Seconds for reading; a dash where there are none."""
+    return "-" if value is None else f"{value:,.1f} s"
+
+
 def write(file: Path) -> Path:
     """Render the page of a file of results beside it; returns its path."""
     results = json.loads(file.read_text())
     found = rows(results)
+    charts = {"throughput": throughput(found), "latency": latency(found), "hits": hits(results),
+              "time_line": time_line(results.get("finale", {}))}  # fmt: skip
+    return page(file, "ladder.html.j2", results=results, rows=found, ratios=ratios(results), charts=charts)
+
+
+def page(file: Path, template: str, **values: object) -> Path:
+    """Render a template beside a file of results; returns the page's path."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
-    environment.filters |= {"number": number, "time": time_, "median": statistics.median}
-    page = environment.get_template("ladder.html.j2").render(
-        results=results,
-        rows=found,
-        ratios=ratios(results),
-        charts={"throughput": throughput(found), "latency": latency(found), "hits": hits(results),
-                "time_line": time_line(results.get("finale", {}))},
-    )  # fmt: skip
+    environment.filters |= {"number": number, "time": time_, "seconds": seconds_, "median": statistics.median}
     target = file.with_suffix(".html")
-    target.write_text(page)
+    target.write_text(environment.get_template(template).render(**values))
     return target
 
 

@@ -32,7 +32,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Target:
-    """Hosts by group, their addresses, and the site's name."""
+    """Hosts by group, their addresses, and the site's name; `shared` is the address that edge hosts share, if any."""
 
     inventory: Path
     domain: str
@@ -41,6 +41,12 @@ class Target:
     addresses: dict[str, str]
     logins: dict[str, Login]
     caps: dict[str, float]
+    shared: str = ""
+
+    @property
+    def entry(self) -> str:
+        """The address that visitors reach the site by; empty when it has no edge."""
+        return self.shared or (self.addresses[self.groups["edge"][0]] if self.groups["edge"] else "")
 
     def url(self, rung: str) -> str:
         """Where the site answers at a rung."""
@@ -50,11 +56,9 @@ class Target:
 
     @property
     def resolved(self) -> str:
-        """For LOADTEST_ADDRESSES: the site's name leads to the first edge host."""
+        """For LOADTEST_ADDRESSES: the site's name leads to where visitors come in."""
         pairs = [f"{address}={address}" for address in self.addresses.values()]
-        if self.groups["edge"]:
-            pairs.append(f"{self.domain}={self.addresses[self.groups['edge'][0]]}")
-        return " ".join(pairs)
+        return " ".join([*pairs, f"{self.domain}={self.entry}"] if self.entry else pairs)
 
     def hosts(self) -> dict[str, Host]:
         """All hosts, entered as Ansible enters them."""
@@ -74,7 +78,7 @@ def load(inventory: Path) -> Target:
     if not inventory.exists():
         raise LoadError(f"There is no inventory {inventory}.")
     listing = json.loads(_ansible("ansible-inventory", "-i", str(inventory), "--list"))
-    groups = {group: _members(listing, group) for group in ("db", "cache", "web", "edge")}
+    groups = {group: _members(listing, group) for group in ("db", "cache", "web", "edge", "dcs", "backup")}
     if empty := [group for group in ("db", "cache", "web") if not groups[group]]:
         raise LoadError(f"{inventory}: the group {' and '.join(empty)} has no host; every rung needs one.")
     known = _rendered(inventory)
@@ -91,6 +95,7 @@ def load(inventory: Path) -> Target:
         addresses={name: known[name]["address"] or known[name]["ansible_host"] or name for name in names},
         logins={name: _login(name, known[name]) for name in names},
         caps={name: float(known[name]["lab_cpus"]) for name in names if known[name]["lab_cpus"]},
+        shared=next(iter(known[groups["edge"][0]]["keepalived_addresses"].split()), "") if groups["edge"] else "",
     )
 
 
@@ -109,6 +114,7 @@ VARIABLES = (
 
 def _rendered(inventory: Path) -> dict[str, dict[str, str]]:
     wanted = ", ".join(f"'{name}': {name} | default('', true) | string" for name in VARIABLES)
+    wanted += ", 'keepalived_addresses': keepalived_addresses | default([], true) | join(' ')"
     message = "msg={{ {" + wanted + "} }}"
     said = _ansible("ansible", "-i", str(inventory), "all", "-o", "-m", "ansible.builtin.debug", "-a", message)
     found = re.findall(r"^(\S+) \| SUCCESS => (\{.*\})$", said, re.MULTILINE)

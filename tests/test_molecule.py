@@ -8,7 +8,7 @@ import pytest
 from conftest import LOGS, PROJECT, Scenarios
 
 # The longest first.
-SCENARIOS = ("default", "single", "projects", "rungs")
+SCENARIOS = ("default", "single", "ha", "projects", "rungs")
 TAIL = 150
 # Pytest's words about what failed, and those of Ansible.
 WRONG = re.compile(r"^(FAILED|ERROR|E  |fatal: |failed: |_{3,} .* _{3,}$)")

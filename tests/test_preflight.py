@@ -140,6 +140,38 @@ def test_a_choice_that_can_not_be_meant(refused: Refusal, choices: dict[str, obj
     assert told in refused(**choices)
 
 
+BACKUP = {"backup1": {"ansible_host": "192.0.2.51"}}
+DATABASES = {f"db{number}": {"ansible_host": f"192.0.2.{number}"} for number in (1, 2, 3)}
+PASSPHRASE = {"pgbackrest_passphrase": "s" * 16}
+S3 = {"site_backup_repository": "s3"}
+BUCKET = {f"pgbackrest_s3_{name}": "x" for name in ("bucket", "endpoint", "region", "key", "key_secret")}
+
+
+@pytest.mark.parametrize(
+    ("groups", "choices", "told"),
+    [
+        ({"backup": BACKUP | {"backup2": {"ansible_host": "192.0.2.52"}}}, PASSPHRASE, "Group 'backup' has 2 hosts:"),
+        ({"backup": GOOD_HOSTS["db"]}, PASSPHRASE, "db1 is in db and in backup: the backups would be lost with"),
+        ({"backup": BACKUP}, {}, "pgbackrest_passphrase is not set, or shorter than 16 characters"),
+        ({"backup": BACKUP}, {"pgbackrest_passphrase": "s" * 15}, "pgbackrest_passphrase is not set, or shorter"),
+        ({"backup": BACKUP}, {"pgbackrest_passphrase": "sixteen and more"}, "pgbackrest_passphrase has spaces"),
+        ({}, S3, "pgbackrest_passphrase is not set"),
+        ({}, S3 | PASSPHRASE | {"pgbackrest_s3_bucket": "x"}, "is 's3', and pgbackrest_s3_endpoint, pgbackrest_s3"),
+        (
+            {"db": DATABASES, "dcs": DATABASES},
+            S3 | PASSPHRASE | BUCKET,
+            "db has 3 hosts: which of them leads may change, so a host of group backup has to ask",
+        ),
+        ({"backup": BACKUP}, PASSPHRASE | {"pgbackrest_retention_full": 0}, "pgbackrest_retention_full is '0': write"),
+        ({"backup": BACKUP}, PASSPHRASE | {"site_backup_repository": "disk"}, "write one of host, s3."),
+    ],
+)
+def test_backups_that_can_not_be_meant(
+    refused: Refusal, groups: dict[str, Any], choices: dict[str, Any], told: str
+) -> None:
+    assert told in refused(groups=groups, **choices)
+
+
 def test_variables_that_can_not_be_meant_are_told_all_at_once(refused: Refusal) -> None:
     said = refused(
         app_never_cache=["/x/"], uwsgi_django_processes=0, postgres_max_connections="many", site_memory_mb=-512,
@@ -492,6 +524,34 @@ def test_a_certificate_made_for_another_key(refused: Refusal, tmp_path: Path) ->
 )
 def test_a_path_that_is_none(refused: Refusal, choice: str, value: str) -> None:
     assert f"{choice} is '{value}': write a path that begins with /." in refused(**{choice: value})
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"keepalived_addresses": ["192.0.2.0/24"]}, "keepalived_addresses has '192.0.2.0/24': write an IP address"),
+        ({"keepalived_addresses": ["192.0.2.11"]}, "has 192.0.2.11, which is db1's own: write one that no host has."),
+        ({"keepalived_addresses": ["2001:db8::1"]}, "2001:db8::1, and the edge hosts' own are 192.0.2.41, 192.0.2.42:"),
+        (
+            {"keepalived_addresses": ["192.0.2.99"], "keepalived_router_id": 256},
+            "keepalived_router_id is 256: write a whole number, 255 at most.",
+        ),
+    ],
+    ids=["no address", "a host's own", "another family", "router id"],
+)
+def test_addresses_that_edge_hosts_can_not_share(refused: Refusal, choices: dict[str, object], told: str) -> None:
+    edge = GOOD_HOSTS["edge"] | {"edge2": {"ansible_host": "192.0.2.42"}}
+    assert told in refused(groups={"edge": edge}, **choices)
+
+
+def test_a_shared_address_that_nobody_could_take_over(refused: Refusal) -> None:
+    said = refused(keepalived_addresses=["192.0.2.99"])
+    assert "keepalived_addresses is set, and the group edge has 1 host: nobody could take over." in said
+
+
+def test_a_shared_address_of_one_host_alone(refused: Refusal) -> None:
+    edge = {"edge1": {"ansible_host": "192.0.2.41", "keepalived_addresses": ["192.0.2.99"]}}
+    assert "keepalived_addresses differs between hosts: write it once for all" in refused(groups={"edge": edge})
 
 
 def test_a_domain_that_is_an_address_of_a_page(refused: Refusal) -> None:

@@ -187,7 +187,9 @@ def test_modules_are_named_in_full() -> None:
 
 def test_tasks_that_see_secrets_are_silent() -> None:
     """A task that names a secret, or a file with one in it, logs nothing."""
-    secret = re.compile(r"(secret_key|database_password|role_password|environment\.j2|_key_source)")
+    secret = re.compile(
+        r"(secret_key|(database|role|patroni)_password|environment\.j2|_key_source|(pgbackrest\.conf|patroni\.yml)\.j2)"
+    )
     talkative = [
         f"{path.relative_to(PROJECT)}: {task.get('name')}"
         for path in tracked("roles/*/tasks/*.yml")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,93 @@ def test_the_url_is_that_of_the_rung_that_answers(trial: Trial, tmp_path: Path) 
 
 def _stdout(command: list[str]) -> str:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
+
+
+ADDRESSES = {"one": "10.45.9.11", "two": "10.45.9.12"}
+
+
+def hears(trial: Trial, host: str, other: str) -> bool:
+    """Whether a host gets an answer from another's sshd; the machine itself is none of the hosts."""
+    asked = ["bash", "-c", f"head -c4 </dev/tcp/{ADDRESSES[other]}/22"]
+    if host != "machine":
+        asked = [
+            "ssh",
+            "-F",
+            str(REPOSITORY / ".lab/ssh_config"),
+            host,
+            f"bash -c 'head -c4 </dev/tcp/{ADDRESSES[other]}/22'",
+        ]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=3)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.stdout == "SSH-"
+
+
+@pytest.fixture
+def mended(trial: Trial) -> Iterator[None]:
+    yield
+    trial.run("mend")
+
+
+def test_a_host_that_is_cut_off_hears_and_is_heard_by_nobody_until_it_is_mended(trial: Trial, mended: None) -> None:
+    before = trial.ssh("one", BOOT_ID)
+    # Says so once a second into a file, whoever listens.
+    listens = "import socket; s = socket.create_server(('', 9000)); c, _ = s.accept(); print(c.recv(9), flush=True)"
+    trial.ssh("one", f'sudo systemd-run --quiet --property=StandardOutput=file:/heard python3 -c "{listens}"')
+    eventually(lambda: "9000" in trial.ssh("one", "ss --no-header --listening --tcp"))
+    with socket.create_connection((ADDRESSES["one"], 9000)) as kept:
+        trial.run("cut", "one")
+        assert states(trial) == {"one": "cut", "two": "running"}
+        assert not hears(trial, "machine", "one")
+        assert not hears(trial, "two", "one")
+        assert hears(trial, "machine", "two")
+        for command in ("up", "start", "reboot"):
+            refused = trial.run(command, *([] if command == "up" else ["one"]), expect=1)
+            assert "one: cut off the network. `mend` first." in refused.stderr
+        kept.sendall(b"patience")
+        trial.run("mend")
+        assert states(trial) == {"one": "running", "two": "running"}
+        eventually(lambda: trial.ssh("one", "cat /heard") == "b'patience'")
+    assert hears(trial, "two", "one")
+    assert trial.ssh("one", BOOT_ID) == before
+
+
+def test_hosts_may_be_cut_off_from_each_other_alone(trial: Trial, mended: None) -> None:
+    trial.run("cut", "one", "--from", "two")
+    assert hears(trial, "machine", "one")
+    assert hears(trial, "machine", "two")
+    assert not hears(trial, "one", "two")
+    assert not hears(trial, "two", "one")
+    rows = json.loads(trial.run("status", "--json").stdout)["hosts"]
+    assert [(row["state"], row["cut_from"]) for row in rows] == [("running", ["two"]), ("running", ["one"])]
+    assert "running, cut off from two" in trial.run("status").stdout
+    trial.run("mend")
+    assert hears(trial, "one", "two")
+
+
+def test_a_cut_outlasts_a_reboot(trial: Trial, mended: None) -> None:
+    """The host's link is another one then, of the same name."""
+    before = trial.ssh("one", BOOT_ID)
+    trial.run("cut", "one", "--from", "two")
+    trial.run("reboot", "one")
+    assert trial.ssh("one", BOOT_ID) != before
+    assert not hears(trial, "one", "two")
+
+
+def test_what_can_not_be_cut_is_told(trial: Trial, mended: None) -> None:
+    assert "has no host three; it has one, two" in trial.run("cut", "three", expect=1).stderr
+    assert "one: on both sides of the cut" in trial.run("cut", "one", "two", "--from", "one", expect=1).stderr
+    trial.run("stop", "two")
+    try:
+        assert "two: not running, so there is no cable to pull" in trial.run("cut", "one", "two", expect=1).stderr
+        assert states(trial) == {"one": "running", "two": "stopped"}
+    finally:
+        trial.run("start", "two")
+
+
+def test_a_host_boots_right_after_its_plug_was_pulled(trial: Trial) -> None:
+    for _ in range(5):
+        trial.run("stop", "--hard", "two")
+        trial.run("start", "two")
+    assert trial.ssh("two", "hostname") == "two"

@@ -125,6 +125,8 @@ def test_up_killed_in_the_middle_leaves_nothing_that_up_or_down_can_not_deal_wit
 
 def test_down_removes_hosts_whose_supervisors_were_killed(lab: Trial) -> None:
     lab.run("up")
+    lab.run("cut", "alone")
+    assert len(traces("10.45.10")["tables"]) > 1
     try:
         for line in _output("ps", "-ewwo", "pid,args").splitlines():
             if re.search(r"(host\.sh|systemd-nspawn).*10-45-10", line):

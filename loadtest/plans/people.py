@@ -27,7 +27,8 @@ from locust.contrib.fasthttp import (
     insecure_ssl_context_factory,
 )
 
-HOT = 50
+from loadtest.words import HOT
+
 # A visit that takes every step: wrong credentials and missing profiles are found before the load starts.
 TRIAL = bool(os.environ.get("LOADTEST_TRIAL"))
 PASSWORD = os.environ.get("LOADTEST_PASSWORD", "")

@@ -35,16 +35,10 @@ def shared(cluster: Cluster) -> Browser:
 def holder(cluster: Cluster, hosts: dict[str, Host]) -> str:
     """The edge host that has the shared address, while all of them are well."""
     eventually(lambda: all(serves(cluster, name) for name in cluster.groups["edge"]), limit=BACK)
-    # In this state a host may take the address over, and does not have it.
-    eventually(
-        lambda: sorted(state(hosts[name]) for name in cluster.groups["edge"])[:-1] == waiting(cluster), limit=BACK
-    )
+    wanted = ["BACKUP"] * (len(cluster.groups["edge"]) - 1) + ["MASTER"]
+    eventually(lambda: sorted(state(hosts[name]) for name in cluster.groups["edge"]) == wanted, limit=BACK)
     [found] = holders(cluster, hosts, cluster.groups["edge"])
     return found
-
-
-def waiting(cluster: Cluster) -> list[str]:
-    return ["BACKUP"] * (len(cluster.groups["edge"]) - 1)
 
 
 def state(host: Host) -> str:
@@ -146,6 +140,8 @@ def test_the_site_goes_on_when_the_host_with_the_address_loses_power(
         assert heir in others(cluster, holder)
         if set(cluster.groups["web"]) != {holder}:
             eventually(lambda: is_member(shared), limit=TAKEOVER)
+            worst = max(seconds_as_member(shared) for _ in range(20))
+            print(f"the longest of a member's 20 requests took {worst:.2f} s")
     finally:
         lab(cluster.inventory, "start", holder)
     eventually(lambda: state(hosts[holder]) == "BACKUP", limit=BACK)
@@ -207,8 +203,7 @@ def test_a_purge_names_the_edge_host_that_it_did_not_reach(cluster: Cluster, pro
     unreachable = {"ansible_port": 1, "ansible_ssh_extra_args": "-o ConnectTimeout=1"}
     (tmp_path / "lost.json").write_text(json.dumps({"all": {"hosts": {lost: unreachable}}}))
     done = run("playbooks/purge.yml", cluster.inventory, "-i", str(tmp_path / "lost.json"), paths=[address]).failed()
-    assert f"{lost} has not been told, and may go on with what was to be purged" in done.words
-    assert f"{rest[0]} has not been told" not in done.words
+    assert f"Not told: {lost}, which may go on with what was to be purged; told: {', '.join(rest)}." in done.words
     assert "Run the same again" in done.words
     for name in rest:
         assert of(cluster, name).get(address).cache["fwd"] == "stale"
@@ -236,15 +231,20 @@ def test_lost_caches_log_nobody_out(
     cluster: Cluster, hosts: dict[str, Host], member: Browser, new_visitor: Callable[[], Browser], account: Account,
     lost: int | None, hangs: bool,
 ) -> None:  # fmt: skip
-    """Misses, no errors: whoever was logged in stays it, and others may log in."""
+    """Misses, no errors: whoever was logged in stays it, and others may log in.
+
+    What was sent to a cache that hung is done when it goes on, and may be older than what others have: who logged in
+    just then may have to do so again.
+    """
     caches = [hosts[name] for name in cluster.groups["cache"][:lost]]
     newcomer = new_visitor()
     with out_of_order("memcached", *caches, hangs=hangs):
         worst = max(seconds_as_member(member) for _ in range(20))
         print(f"the longest of 20 requests took {worst:.2f} s")
         newcomer.log_in(account.name, account.password)
+        assert is_member(newcomer)
     assert is_member(member)
-    assert is_member(newcomer)
+    assert hangs or is_member(newcomer)
 
 
 def seconds_as_member(visitor: Browser) -> float:

@@ -30,7 +30,7 @@ JOBS = 2
 
 
 def drill(options: argparse.Namespace, report: dict[str, Any]) -> None:
-    """Do all of it, and write what is found into the report. Raises RecoveryError or Refusal when something is wrong."""
+    """Do all of it, and write what is found into the report. Raises RecoveryError or Refusal for what is wrong."""
     begun = time.time()
     backup = _last_backup(Repository(options.stanza, options.config))
     report["backup"] = backup["label"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -19,12 +20,14 @@ RECORD = re.compile(r"(?P<at>\d+) (?P<timeline>\d+)")
 
 
 def state(repository: Repository) -> dict[str, Any]:
-    """Whether there are a stanza and backups in it, and of which major version of PostgreSQL it is."""
+    """Whether there are a stanza and backups in it, and of which database and major version of PostgreSQL it is."""
     found = repository.info()
+    newest = max(found["db"], key=lambda entry: entry["id"]) if found["db"] else {"version": "", "system-id": ""}
     return {
         "stanza": found["status"]["code"] != NO_STANZA,
         "backups": [backup["label"] for backup in found["backup"]],
-        "version": max(found["db"], key=lambda entry: entry["id"])["version"] if found["db"] else "",
+        "version": newest["version"],
+        "system": str(newest["system-id"]),
     }
 
 
@@ -59,11 +62,15 @@ def plan(repository: Repository, target: str, timeline: str) -> dict[str, Any]:
         raise Refusal("There is no backup to restore: playbooks/backup.yml makes one.")
     chosen, arguments, what = backups[-1], ["--type=default"], "the last change that is archived"
     if target.startswith("name="):
-        chosen, arguments, what = _named(backups, target.removeprefix("name="))
+        name = target.removeprefix("name=")
+        chosen, arguments, what = _named(backups, name)
+        timeline = timeline or str(points(backups)[name][2])
     elif target != "latest":
         chosen, arguments, what = _timed(backups, target, repository.newest_segment())
+    if timeline == str(_timeline(chosen)):
+        # PostgreSQL would look for the history of how it began, which may be older than the archive.
+        timeline = "current"
     if timeline:
-        arguments = [argument for argument in arguments if not argument.startswith("--timeline")]
         arguments.append(f"--timeline={timeline}")
     return {
         "arguments": [*arguments, f"--set={chosen['label']}"],
@@ -73,14 +80,17 @@ def plan(repository: Repository, target: str, timeline: str) -> dict[str, Any]:
     }
 
 
+def _timeline(backup: dict[str, Any]) -> int:
+    """The timeline that a backup was made on."""
+    return int(backup["archive"]["start"][:8], 16)
+
+
 def _range(backups: list[dict[str, Any]], newest: float) -> str:
     last = max(newest, backups[-1]["timestamp"]["stop"])
     return f"The archive reaches from {told(backups[0]['timestamp']['stop'])} to {told(last)}."
 
 
-def _timed(
-    backups: list[dict[str, Any]], target: str, newest: float
-) -> tuple[dict[str, Any], list[str], str]:
+def _timed(backups: list[dict[str, Any]], target: str, newest: float) -> tuple[dict[str, Any], list[str], str]:
     wanted = moment(target)
     before = [backup for backup in backups if backup["timestamp"]["stop"] < wanted]
     if not before or wanted > newest:
@@ -97,9 +107,9 @@ def _named(backups: list[dict[str, Any]], name: str) -> tuple[dict[str, Any], li
             f"There is no restore point '{name}'. There are: {names}. playbooks/backup.yml -e restore_point=NAME makes"
             " one; a time can be written too."
         )
-    label, at, timeline = known[name]
+    label, at, _ = known[name]
     [chosen] = [backup for backup in backups if backup["label"] == label]
-    arguments = ["--type=name", f"--target={name}", f"--timeline={timeline}"]
+    arguments = ["--type=name", f"--target={name}"]
     return chosen, arguments, f"the restore point {name} of {told(at)}"
 
 
@@ -129,6 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stanza", required=True)
     parser.add_argument("--config", default="/etc/pgbackrest.conf")
+    parser.add_argument("--passphrase-stdin", action="store_true", help="with that one, instead of the file's")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("state")
     wanted = commands.add_parser("plan")
@@ -139,6 +150,8 @@ def main() -> int:
     marked.add_argument("--name", required=True)
     marked.add_argument("--timeline", type=int, required=True)
     options = parser.parse_args()
+    if options.passphrase_stdin:
+        os.environ["PGBACKREST_REPO1_CIPHER_PASS"] = sys.stdin.readline().strip()
     repository = Repository(options.stanza, options.config)
     actions = {
         "state": lambda: state(repository),

@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 SEGMENT = re.compile(r"[0-9A-F]{24}-[0-9a-f]{40}")
-NO_STANZA, MISSING_DATA, NO_BACKUPS = 1, 3, 2
+NO_STANZA = 1
+STRANGE = (
+    "The repository of backups can't be read with pgbackrest_passphrase: it was made with another one (or is damaged)."
+    " Write the passphrase that it was made with into the vault; without it nobody can read its backups."
+)
 
 
 class Refusal(Exception):
@@ -40,17 +44,14 @@ class Repository:
 
     def info(self) -> dict[str, Any]:
         """What there is of the stanza. Raises Refusal when it can't be read."""
-        found = json.loads(self.ask("info", f"--stanza={self.stanza}", "--output=json"))
+        # With another passphrase it quotes what it has not understood, control characters and all.
+        found = json.loads(self.ask("info", f"--stanza={self.stanza}", "--output=json"), strict=False)
         stanza: dict[str, Any] = found[0] if found else {"status": {"code": NO_STANZA}, "backup": [], "db": []}
         troubles = [repository["status"] for repository in stanza.get("repo", []) if repository["status"]["code"] > 5]
         if troubles:
             words = troubles[0]["message"]
-            if re.search(r"outside of section|[Cc]rypto|cipher|checksum", words):
-                raise Refusal(
-                    "The repository of backups can't be read with pgbackrest_passphrase: it was made with another one"
-                    " (or is damaged). Write the passphrase that it was made with into the vault; without it nobody can"
-                    " read its backups."
-                )
+            if re.search(r"CryptoError|FormatError|ChecksumError", words):
+                raise Refusal(STRANGE)
             raise Refusal(f"The repository of backups can't be read: {' '.join(words.split())[:500]}")
         return stanza
 

@@ -1,0 +1,337 @@
+"""What is broken in each drill, and how it is healed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from loadtest.drills.disks import full_logs, full_wal
+from loadtest.drills.site import Site, within
+from loadtest.plays import run
+from loadtest.target import LoadError, Target
+
+REBOOT_SECONDS = 3600
+# A service that is killed is back by itself within so many seconds, or it is complained of.
+COMES_BACK = 30.0
+ON_EDGE = 5.0
+
+Breaks = Callable[[Site], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What is broken while `breaks` is entered, and what is expected then: `by_itself`, that nobody has to heal it.
+
+    `hold`: seconds that it stays broken at least. `limit`, `share`, `in_flight`, `whole`: as figures.faults has them.
+    `needs`: what keeps the drill from a cluster, in words; empty when it can take place.
+    """
+
+    says: str
+    breaks: Breaks
+    hold: float = 15
+    limit: float | None = 10
+    in_flight: float | None = None
+    whole: float = 180
+    share: float = 0
+    by_itself: bool = False
+    needs: Callable[[Target], str] = lambda _: ""
+
+
+# Takes hold of a host, and what it is called among its like.
+Choice = Callable[[Site], str]
+
+
+def member_of(group: str, place: int = 0) -> Choice:
+    """A host of a group."""
+    return lambda site: site.target.groups[group][place]
+
+
+def leader(site: Site) -> str:
+    """The database host that leads."""
+    if not (name := site.leader()):
+        raise LoadError("No database host leads.")
+    return name
+
+
+def other_edge(site: Site) -> str:
+    """An edge host by which nobody comes in."""
+    holder = site.holder()
+    return next(name for name in site.target.groups["edge"] if name != holder)
+
+
+def follower(*, synchronous: bool) -> Choice:
+    """A standby."""
+    return lambda site: site.standby(synchronous=synchronous)
+
+
+def groups(*names: str) -> Callable[[Site], list[str]]:
+    """All hosts of groups."""
+    return lambda site: list(dict.fromkeys(host for name in names for host in site.target.groups[name]))
+
+
+@contextmanager
+def off(choice: Choice | Callable[[Site], list[str]], site: Site) -> Iterator[None]:
+    """Hosts lose their power, and get it back."""
+    chosen = choice(site)
+    names = [chosen] if isinstance(chosen, str) else chosen
+    site.breaks(f"{', '.join(names)} off", *names)
+    try:
+        site.power.off(*names)
+        yield
+    finally:
+        site.power.on(*names)
+
+
+@contextmanager
+def cut(choice: Choice, site: Site) -> Iterator[None]:
+    """A host loses its network."""
+    name = choice(site)
+    site.breaks(f"{name} cut off", name)
+    try:
+        site.power.cut(name)
+        yield
+    finally:
+        site.power.mend()
+
+
+@contextmanager
+def split(site: Site) -> Iterator[None]:
+    """The leader and the others that vote on it do not reach each other; all others reach both sides."""
+    name = leader(site)
+    others = tuple(host for host in groups("dcs", "db")(site) if host != name)
+    site.breaks(f"{name} cut off from {', '.join(others)}", name)
+    try:
+        site.power.cut(name, others=others)
+        yield
+    finally:
+        site.power.mend()
+
+
+@contextmanager
+def killed(choice: Choice, unit: str, site: Site) -> Iterator[None]:
+    """The main process of a unit is killed; systemd brings it back."""
+    name = choice(site)
+    pattern = f"{unit_of(site, unit)}.service"
+    found = site.hosts.run(name, "systemctl", "list-units", "--plain", "--no-legend", pattern).split()
+    if not found:
+        raise LoadError(f"{name} has no unit {unit}.")
+    site.breaks(f"{unit} on {name} killed", name, reachable=True)
+    site.hosts.run(name, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", found[0])
+    with _back_by_itself(site, name, found[0]):
+        yield
+
+
+@contextmanager
+def postmaster_killed(site: Site) -> Iterator[None]:
+    """The leader's PostgreSQL is killed; Patroni sees to it."""
+    name = leader(site)
+    [data] = site.hosts.run(name, "find", "/var/lib/postgresql", "-name", "postmaster.pid").split()
+    pid = site.hosts.run(name, "head", "-n1", data).strip()
+    site.breaks(f"PostgreSQL on {name} killed", name, reachable=True)
+    site.hosts.run(name, "kill", "-9", pid)
+    yield
+
+
+@contextmanager
+def _back_by_itself(site: Site, name: str, unit: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        active = lambda: site.hosts.run(name, "systemctl", "show", "-P", "ActiveState", unit).strip() == "active"  # noqa: E731
+        if not within(COMES_BACK, active):
+            site.complaints.append(f"{unit} on {name} did not come back by itself")
+            site.hosts.run(name, "systemctl", "restart", unit)
+
+
+def unit_of(site: Site, unit: str) -> str:
+    """A unit's name, of which the application's is the inventory's business."""
+    return site.target.application if unit == "application" else unit
+
+
+@contextmanager
+def hung(site: Site) -> Iterator[None]:
+    """All processes of the application on a web host stand still: connections are taken, and nothing is answered."""
+    name, unit = site.target.groups["web"][0], site.target.application
+    site.breaks(f"{unit} on {name} stopped")
+    try:
+        site.hosts.run(name, "systemctl", "kill", "--signal=STOP", unit)
+        yield
+    finally:
+        site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
+
+
+@contextmanager
+def stopped(site: Site) -> Iterator[None]:
+    """The application does not run on any web host."""
+    names, unit = site.target.groups["web"], site.target.application
+    site.breaks(f"{unit} on {' and '.join(names)} stopped")
+    try:
+        site.hosts.run_on(names, "systemctl", "stop", unit)
+        yield
+    finally:
+        site.hosts.run_on(names, "systemctl", "start", unit)
+
+
+def etcd_stopped(count: int) -> Breaks:
+    """So many of those that vote on the leader are gone; the leader's own is the last to go."""
+
+    @contextmanager
+    def gone(site: Site) -> Iterator[None]:
+        lead = leader(site)
+        names = sorted(site.target.groups["dcs"], key=lambda name: name == lead)[:count]
+        site.breaks(f"etcd on {' and '.join(names)} stopped")
+        try:
+            site.hosts.run_on(names, "systemctl", "stop", "etcd")
+            yield
+        finally:
+            site.hosts.run_on(names, "systemctl", "start", "etcd")
+
+    return gone
+
+
+@contextmanager
+def errors(site: Site) -> Iterator[None]:
+    """The database lets the application in no more: it answers, and every answer is an error."""
+    name = site.target.application
+    before = site.query(f"SELECT datconnlimit FROM pg_database WHERE datname = '{name}'", "postgres")  # noqa: S608
+    site.breaks("The database refuses the application")
+    try:
+        site.query(f"ALTER DATABASE {name} CONNECTION LIMIT 0", "postgres")
+        ends = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+        site.query(ends, "postgres")
+        yield
+    finally:
+        site.query(f"ALTER DATABASE {name} CONNECTION LIMIT {before}", "postgres")
+
+
+def play(playbook: str, limit: float, what: str, **variables: object) -> Breaks:
+    """A playbook runs, which is not to be noticed."""
+
+    @contextmanager
+    def runs(site: Site) -> Iterator[None]:
+        site.breaks(what)
+        done = run(playbook, site.target.inventory, patience=limit, **variables)
+        if done.returncode:
+            raise LoadError(f"{playbook} failed:\n{done.output[-3000:]}")
+        site.mark("done")
+        yield
+
+    return runs
+
+
+def needs(group: str, count: int = 1) -> Callable[[Target], str]:
+    """So many hosts in a group."""
+    return lambda target: "" if len(target.groups[group]) >= count else f"{count} hosts in the group {group}"
+
+
+def shared_address(target: Target) -> str:
+    """Edge hosts that stand in for each other."""
+    return needs("edge", 2)(target) or ("" if target.shared else "an address that the edge hosts share")
+
+
+def no_edge_in(*names: str) -> Callable[[Target], str]:
+    """Edge hosts that stay when all hosts of some groups are lost."""
+
+    def lacks(target: Target) -> str:
+        lost = {host for name in names for host in target.groups[name]}
+        return "edge hosts of their own" if lost & set(target.groups["edge"]) else ""
+
+    return lacks
+
+
+def _off(choice: Choice | Callable[[Site], list[str]]) -> Breaks:
+    return functools.partial(off, choice)
+
+
+def _killed(choice: Choice, unit: str) -> Breaks:
+    return functools.partial(killed, choice, unit)
+
+
+def holder(site: Site) -> str:
+    """The edge host that visitors come in by."""
+    return site.holder()
+
+
+# Patroni takes 20 seconds of silence at least before it has another one lead; then there is an election, and the
+# application's connections have to find the new one.
+FAILOVER = 25.0
+
+Killed = functools.partial(Drill, by_itself=True)
+
+DRILLS = {
+    "kill-postgres": Killed("The leader's PostgreSQL is killed.", postmaster_killed, limit=FAILOVER),
+    "kill-patroni": Killed("The leader's Patroni is killed.", _killed(leader, "patroni@*"), limit=FAILOVER),
+    "kill-etcd": Killed("etcd on the leader's host is killed.", _killed(leader, "etcd"), limit=FAILOVER),
+    "kill-memcached": Killed("A memcached is killed.", _killed(member_of("cache"), "memcached")),
+    "kill-uwsgi": Killed("The application's uWSGI is killed on a web host.", _killed(member_of("web"), "application")),
+    "kill-nginx": Killed(
+        "nginx is killed on the edge host that visitors come in by.", _killed(holder, "nginx"), in_flight=ON_EDGE
+    ),
+    "kill-varnish": Killed(
+        "Varnish is killed on the edge host that visitors come in by.", _killed(holder, "varnish"), in_flight=ON_EDGE
+    ),
+    "kill-keepalived": Killed(
+        "keepalived is killed on the edge host that visitors come in by.", _killed(holder, "keepalived"),
+        in_flight=ON_EDGE, needs=shared_address,
+    ),
+    "off-db-leader": Drill("The database host that leads loses its power.", _off(leader), limit=FAILOVER),
+    "off-db-standby": Drill(
+        "The synchronous standby loses its power.", _off(follower(synchronous=True)), limit=FAILOVER
+    ),
+    "off-db-other": Drill(
+        "Another standby loses its power.", _off(follower(synchronous=False)), limit=FAILOVER, needs=needs("db", 3)
+    ),
+    "off-cache": Drill("A cache host loses its power.", _off(member_of("cache"))),
+    "off-web": Drill("A web host loses its power.", _off(member_of("web")), needs=needs("web", 2)),
+    "off-edge": Drill(
+        "The edge host that visitors come in by loses its power.", _off(holder), needs=shared_address
+    ),
+    "off-edge-other": Drill("The other edge host loses its power.", _off(other_edge), needs=needs("edge", 2)),
+    "off-backup": Drill("The backup host loses its power.", _off(member_of("backup")), needs=needs("backup")),
+    "off-all-web": Drill(
+        "All web hosts lose their power.", _off(groups("web")), hold=40, limit=None, needs=no_edge_in("web")
+    ),
+    "off-all-cache": Drill("All cache hosts lose their power.", _off(groups("cache")), needs=no_edge_in("cache")),
+    "off-all-db": Drill(
+        "All database hosts lose their power.", _off(groups("db", "dcs")), hold=40, limit=None,
+        needs=no_edge_in("db", "dcs"),
+    ),
+    "stop-all-web": Drill("The application stops on all web hosts.", stopped, hold=20, limit=None),
+    "cut-db-leader": Drill(
+        "The database host that leads loses its network.", functools.partial(cut, leader), hold=40, limit=FAILOVER
+    ),
+    "split-db-leader": Drill(
+        "The database host that leads and those that vote on it lose sight of each other.", split, hold=40,
+        limit=FAILOVER,
+    ),
+    # What waits there keeps others away; it waits in vain.
+    "hung-web": Drill("A web host's application hangs.", hung, hold=45, share=0.1, needs=needs("web", 2)),
+    "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1), limit=FAILOVER),
+    "etcd-majority": Drill("Two of three etcd are gone.", etcd_stopped(2), hold=45, limit=None),
+    "errors": Drill("The application answers everything with an error.", errors, hold=30, limit=None),
+    "full-db": Drill(
+        "The disk of the leader's write-ahead log is full.", full_wal, hold=30, limit=FAILOVER, whole=240
+    ),
+    "full-edge": Drill("The log disk of the edge host that visitors come in by is full.", full_logs),
+    "switchover": Drill(
+        "Another database host leads, as planned.",
+        play("playbooks/switchover.yml", 300, "The database changes its leader"),
+    ),
+    "reboot-all": Drill(
+        "All hosts reboot, one after the other.",
+        play("playbooks/upgrade_os.yml", REBOOT_SECONDS, "All hosts reboot in turn", base_reboot="always"),
+        hold=0, limit=None, in_flight=REBOOT_SECONDS,
+    ),
+}  # fmt: skip
+
+
+def chosen(names: list[str] | None) -> dict[str, Drill]:
+    """The drills of these names, or all.
+
+    Raises LoadError, which lists the names there are, for one that there is not.
+    """
+    if unknown := [name for name in names or [] if name not in DRILLS]:
+        raise LoadError(f"There is no drill {', '.join(unknown)}; there are {', '.join(DRILLS)}.")
+    return {name: drill for name, drill in DRILLS.items() if not names or name in names}
