@@ -23,7 +23,9 @@ def version(database: Database) -> str:
 def cut_short(database: Database, hosts: dict[str, Host], version: str) -> Iterator[str]:
     """A host on which an upgrade was cut short, as its note says."""
     name, note = database.names[0], f"/var/lib/postgresql/{version}/upgrading"
-    hosts[name].check_output("sh -c %s", f"""echo '{{"old": {version}, "new": 99, "step": "preparing"}}' >{note}""")
+    hosts[name].check_output(
+        "sh -c %s", f"""echo '{{"old": {version}, "new": {version}, "step": "preparing"}}' >{note}"""
+    )
     yield name
     hosts[name].check_output("rm -f %s", note)
 
@@ -50,4 +52,4 @@ def test_an_upgrade_that_was_cut_short_is_told(cluster: Cluster, version: str, c
     done = run("site.yml", cluster.inventory, "--limit", cut_short).failed()
     assert f"An upgrade of PostgreSQL is under way on {cut_short}, or was cut short" in done.words
     final = run(UPGRADE, cluster.inventory, state="final").failed()
-    assert f"The upgrade from PostgreSQL {version} to 99 was cut short" in final.words
+    assert f"The upgrade from PostgreSQL {version} to {version} was cut short" in final.words
