@@ -22,7 +22,8 @@ Breaks = Callable[[Site], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Drill:
-    """What is broken while `breaks` is entered, and what is expected then: `by_itself`, that nobody has to heal it.
+    """What is broken while `breaks` is entered, and what is expected then: `by_itself`, that nobody has to heal it;
+    `planned`, that a playbook does it, in the middle of which it is noticed.
 
     `hold`: seconds that it stays broken at least. `limit`, `share`, `in_flight`, `whole`: as figures.faults has them.
     `needs`: what keeps the drill from a cluster, in words; empty when it can take place.
@@ -36,6 +37,7 @@ class Drill:
     whole: float = 180
     share: float = 0
     by_itself: bool = False
+    planned: bool = False
     needs: Callable[[Target], str] = lambda _: ""
 
 
@@ -317,12 +319,12 @@ DRILLS = {
     "full-edge": Drill("The log disk of the edge host that visitors come in by is full.", full_logs),
     "switchover": Drill(
         "Another database host leads, as planned.",
-        play("playbooks/switchover.yml", 300, "The database changes its leader"),
+        play("playbooks/switchover.yml", 300, "The database changes its leader"), hold=0, limit=5, planned=True,
     ),
     "reboot-all": Drill(
         "All hosts reboot, one after the other.",
         play("playbooks/upgrade_os.yml", REBOOT_SECONDS, "All hosts reboot in turn", base_reboot="always"),
-        hold=0, limit=None, in_flight=REBOOT_SECONDS,
+        hold=0, planned=True,
     ),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from loadtest.drills.site import Site
+from loadtest.drills.site import Site, within
 from loadtest.plays import run
 from loadtest.target import LoadError
 
@@ -39,6 +39,7 @@ def full_wal(site: Site) -> Iterator[None]:
     """The leader's write-ahead log has a small disk of its own, which fills up."""
     name = site.standby(synchronous=True)
     with _small_disk(site, name, site.query("SHOW data_directory") + "/pg_wal") as place:
+        _make_synchronous(site, name)
         done = run("playbooks/switchover.yml", site.target.inventory, to=name)
         if done.returncode:
             raise LoadError(f"{name} was to lead:\n{done.output[-2000:]}")
@@ -51,6 +52,27 @@ def full_wal(site: Site) -> Iterator[None]:
         finally:
             site.hosts.run(name, "rm", "-f", f"{place}/filler")
             _wait(site)
+
+
+def _make_synchronous(site: Site, name: str) -> None:
+    """A standby is the one that has every acknowledged write: the others stand back until it is."""
+    lead = site.leader()
+    others = [host for host in site.target.groups["db"] if host not in (name, lead)]
+    try:
+        for host in others:
+            site.hosts.run(host, "systemctl", "stop", _patroni(site, host), limit=60)
+        if not within(READY, lambda: site.standby(synchronous=True) == name):
+            raise LoadError(f"{name} does not become the synchronous standby: {site.members()}")
+    finally:
+        for host in others:
+            site.hosts.run(host, "systemctl", "start", _patroni(site, host), limit=60)
+    _wait(site)
+
+
+def _patroni(site: Site, name: str) -> str:
+    """The unit of Patroni on a database host, which runs or has run."""
+    every = ("systemctl", "list-units", "--all", "--plain", "--no-legend", "patroni@*.service")
+    return site.hosts.run(name, *every).split()[0]
 
 
 def _use_up(site: Site) -> None:
@@ -68,7 +90,7 @@ def _small_disk(site: Site, name: str, place: str) -> Iterator[str]:
     """A directory of a standby's PostgreSQL is on a small disk of its own; afterwards it is where it was."""
     aside = "/var/lib/postgresql/drill-pg_wal"
     used = int(site.hosts.run(name, "du", "-sm", place).split()[0])
-    [unit, *_] = site.hosts.run(name, "systemctl", "list-units", "--plain", "--no-legend", "patroni@*.service").split()
+    unit = _patroni(site, name)
     options = f"size={used + ROOM_MB}m,mode=0700,uid=postgres,gid=postgres"
     site.hosts.run(name, "systemctl", "stop", unit, limit=60)
     try:

@@ -82,8 +82,9 @@ def faults(run: dict[str, Any], expected: dict[str, Any]) -> list[str]:
 
     `expected`: `limit`, seconds in which everything is served again while it is still broken, None where nothing but
     cached pages is expected until healing begins; `share` of reads and of writes that may fail all the while, none if
-    it is not there; `in_flight`, seconds after the break in which requests for cached pages may have begun that fail,
-    None for none; `whole`, seconds in which everything is redundant again.
+    it is not there; `planned`, whether the longest pause counts in place of the time from the break, none if it is not
+    there; `in_flight`, seconds after the break in which requests for cached pages may have begun that fail, None for
+    none; `whole`, seconds in which everything is redundant again.
     """
     found: list[str] = []
     if run["lost"]:
@@ -95,11 +96,12 @@ def faults(run: dict[str, Any], expected: dict[str, Any]) -> list[str]:
         found.append(
             f"{len(stray)} requests for cached pages failed, the last begun {max(stray):.1f} s after the break"
         )
+    limit, share = expected["limit"], expected.get("share", 0)
     for name, kind in run["services"].items():
-        limit = expected["limit"]
-        late = kind["served"] is None or kind["served"] > (limit or 0)
-        if limit is not None and late and kind["failed"] > expected.get("share", 0) * kind["requests"]:
-            found.append(f"{name}: served again after {_seconds(kind['served'])}, not within {limit:.0f} s")
+        took = kind["pause"] if expected.get("planned") else kind["served"]
+        late = took is None or took > (limit or 0)
+        if limit is not None and late and not (share and kind["failed"] <= share * kind["requests"]):
+            found.append(f"{name}: served again after {_seconds(took)}, not within {limit:.0f} s")
         if kind["served_after_healing"] is None:
             found.append(f"{name}: not served again after healing")
     if run["moments"]["whole"] is None:
@@ -146,7 +148,10 @@ def _row(drill: str, runs: list[dict[str, Any]]) -> list[str]:
 def _until_served(run: dict[str, Any], name: str) -> float | None:
     """While it was broken, where that was expected; else from healing on."""
     kind = run["services"].get(name, {})
-    value: float | None = kind.get("served" if run["expected"]["limit"] is not None else "served_after_healing")
+    expected = run["expected"]
+    value: float | None = kind.get(
+        "pause" if expected.get("planned") else "served_after_healing" if expected["limit"] is None else "served"
+    )
     return value
 
 

@@ -201,6 +201,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
         "expected": {
             "limit": drill.limit,
             "share": drill.share,
+            "planned": drill.planned,
             "in_flight": ON_EDGE if site.door_lost else drill.in_flight,
             "whole": drill.whole,
         },

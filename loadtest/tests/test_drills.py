@@ -114,11 +114,23 @@ def test_requests_in_flight_on_a_lost_edge_host_may_fail_and_no_others() -> None
     assert not run_of(cached_failures=[5.1], expected=expected)["passed"]
 
 
+def test_a_drill_is_failed_by_what_hangs_for_too_long_without_failing() -> None:
+    reads = run_of()["services"]["reads"] | {"failed": 0, "noticed": None, "served": 12.0}
+    assert run_of(services={"reads": reads})["faults"] == ["reads: served again after 12.0 s, not within 10 s"]
+
+
 def test_a_share_of_reads_may_fail_where_a_drill_says_so() -> None:
     for failed, passed in ((9, True), (10, False)):
         reads = run_of()["services"]["reads"] | {"failed": failed, "served": None}
         expected = {"limit": 10, "share": 0.1, "in_flight": None, "whole": 180}
         assert run_of(services={"reads": reads}, expected=expected)["passed"] == passed
+
+
+def test_of_what_a_playbook_does_the_longest_pause_counts() -> None:
+    expected = {"limit": 3, "planned": True, "in_flight": None, "whole": 180}
+    writes = run_of()["services"]["writes"] | {"served": 14.0}
+    assert run_of(services={"writes": writes | {"pause": 2.8}}, expected=expected)["passed"]
+    assert not run_of(services={"writes": writes | {"pause": 3.2}}, expected=expected)["passed"]
 
 
 def test_what_is_expected_to_be_away_until_healing_has_to_come_back_then() -> None:
