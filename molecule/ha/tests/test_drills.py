@@ -22,9 +22,11 @@ def drilled(cluster: Cluster) -> Iterator[Callable[[str], dict[str, Any]]]:
         yield lambda name: run(site, DRILLS[name], PLAN, LOAD.rate)
 
 
-@pytest.mark.parametrize("name", ["off-db-leader", "off-edge", "stop-all-web"])
-def test_a_drill_is_passed(drilled: Callable[[str], dict[str, Any]], name: str) -> None:
+@pytest.mark.parametrize("name", ["off-db-leader", "cut-db-leader"])
+def test_a_lost_leader_takes_nothing_with_it(drilled: Callable[[str], dict[str, Any]], name: str) -> None:
+    """How long it takes is the business of `make drills`: here other work may keep the machine busy."""
     found = drilled(name)
     print(f"{name}: {in_short(found)}; {found['marks']}")
-    assert found["faults"] == []
     assert found["acknowledged"] > 0
+    assert (found["lost"], found["integrity"], found["missing"]) == (0, [], [])
+    assert found["services"]["cached"]["failed"] == 0
