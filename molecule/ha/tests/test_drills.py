@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from loadtest.drills.catalogue import DRILLS
 from loadtest.drills.run import in_short, prepared, run, site_of
+from loadtest.target import Target
 from loadtest.target import load as read_target
 
-from support.cluster import Cluster
+from support.cluster import PROJECT, Cluster
 from support.traffic import LOAD, PLAN, PROFILES
+
+
+def entered(target: Target) -> Target:
+    """A target whose hosts are entered as the scenarios' are, whose inventories don't say how."""
+    known = f"-F {PROJECT / '.lab' / 'ssh_config'}"
+    logins = {name: replace(login, arguments=f"{known} {login.arguments}") for name, login in target.logins.items()}
+    return replace(target, logins=logins)
 
 
 @pytest.fixture(scope="module")
 def drilled(cluster: Cluster) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Carry out a drill of a name, and return what was seen."""
-    site = site_of(read_target(cluster.inventory))
+    site = site_of(entered(read_target(cluster.inventory)))
     with prepared(site, PLAN, PROFILES):
         yield lambda name: run(site, DRILLS[name], PLAN, LOAD.rate)
 
