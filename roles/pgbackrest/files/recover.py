@@ -31,7 +31,7 @@ hba_file = '{socket}/pg_hba.conf'
 ident_file = '{socket}/pg_ident.conf'
 hot_standby = off
 max_connections = 20
-max_prepared_transactions = 100
+max_prepared_transactions = {prepared}
 max_wal_senders = 0
 max_replication_slots = 64
 autovacuum = off
@@ -74,6 +74,15 @@ class Recovery:
     def bin(self) -> Path:
         return Path(BIN.format(version=self.version))
 
+    def prepared(self) -> int:
+        """How many prepared transactions the backed-up server had room for: more would be kept as the data's own."""
+        command = [self.bin / "pg_controldata", "-D", self.data]
+        told = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"}
+        ).stdout
+        found = re.search(r"^max_prepared_xacts setting: +(\d+)$", told, re.MULTILINE)
+        return int(found[1]) if found else 0
+
     def restore(self) -> None:
         """Have pgBackRest fill the directory. Raises RecoveryError with its words."""
         command = ["pgbackrest", f"--config={self.config}", f"--stanza={self.stanza}", f"--pg1-path={self.data}"]
@@ -88,7 +97,9 @@ class Recovery:
             socket = Path(name)
             (socket / "pg_hba.conf").write_text("local all postgres peer\n")
             (socket / "pg_ident.conf").write_text("")
-            (socket / "postgresql.conf").write_text(SETTINGS.format(socket=socket) + self.settings)
+            (socket / "postgresql.conf").write_text(
+                SETTINGS.format(socket=socket, prepared=self.prepared()) + self.settings
+            )
             command = [self.bin / "postgres", "-D", self.data, "-c", f"config_file={socket}/postgresql.conf"]
             with (socket / "log").open("w") as log:
                 server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
