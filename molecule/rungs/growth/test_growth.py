@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from loadtest.plays import run
 from testinfra.host import Host
 
@@ -23,12 +24,13 @@ def profiles(host: Host) -> int:
 
 
 def test_one_database_host_becomes_three_and_keeps_its_data(
-    cluster: Cluster, hosts: dict[str, Host], web: list[Host], tmp_path_factory: object
+    cluster: Cluster, hosts: dict[str, Host], web: list[Host], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     run("site.yml", cluster.inventory).succeeded()
-    manage(web[0], "seed_profiles", "--count", "150")
+    if not profiles(web[0]):
+        manage(web[0], "seed_profiles", "--count", "150")
     before = profiles(web[0])
-    assert before >= 150
+    assert before > 0
     inventory = clusters.variant(cluster, tmp_path_factory.mktemp("grown"), ALONE, MORE)
     done = run("site.yml", inventory).succeeded()
     assert "data1 was the only database host. Its data becomes that of the cluster: it restarts once" in done.words
