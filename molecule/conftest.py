@@ -48,7 +48,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def _journal(host: Host, units: str) -> str:
     try:
         asked = host.run(
-            f"journalctl --no-pager --quiet --since=-1min --lines={JOURNAL_LINES} {units};"
+            # Not its own --lines, which with --since are the first ones.
+            f"journalctl --no-pager --quiet --since=-1min {units} | tail --lines={JOURNAL_LINES};"
             f" tail --lines={JOURNAL_LINES} --quiet /var/log/nginx/error.log 2>/dev/null"
         )
     except RuntimeError as error:  # testinfra's, when ssh does not get through

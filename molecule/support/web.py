@@ -25,6 +25,9 @@ class Answer:
     headers: Message
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"{self.status} {self.headers.items()} {self.body[:200]!r}"
+
     @property
     def text(self) -> str:
         return self.body.decode()
