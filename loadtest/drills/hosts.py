@@ -37,6 +37,10 @@ class Hosts:
 
     target: Target
 
+    def __post_init__(self) -> None:
+        # For the shared connections; ssh makes it for its own files only, and later.
+        (Path.home() / ".ssh").mkdir(mode=0o700, exist_ok=True)
+
     def command(self, name: str, *argv: str) -> list[str]:
         """What runs a command on a host."""
         login = self.target.logins[name]
