@@ -7,6 +7,7 @@ import json
 import math
 import secrets
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ RESULTS = REPORTS / "ladder.json"
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    # SIGTERM is a Ctrl-C: what runs is ended, and what is broken healed, on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.run(options) or 0)
     except FAULTS as error:

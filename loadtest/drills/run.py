@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +26,8 @@ from loadtest.target import LoadError, Target
 RUNG = "cached"
 # Seconds under load before anything is broken, and after everything is whole again.
 CALM = 5.0
+# A leader renews its lease this often (patroni_loop_wait): a fixed moment would always meet the same age of it.
+PHASE = 12.0
 # So long everything has to be served before it counts as served again.
 QUIET = 4.0
 # However long that takes, healing begins after so many seconds.
@@ -114,7 +116,7 @@ def measure(
         for name in drills
         if name not in unfit and not any(run["drill"] == name and run["repeat"] == number for run in results["runs"])
     ]
-    with interruptible(), prepared(site, plan, profiles):
+    with prepared(site, plan, profiles):
         for place, (number, name) in enumerate(todo, start=1):
             say(f"[{place}/{len(todo)}] {name}, round {number}: {drills[name].says}")
             one: dict[str, Any] = {"drill": name, "repeat": number, "says": drills[name].says}
@@ -151,20 +153,6 @@ def save(file: Path, results: dict[str, Any]) -> None:
     part.rename(file)
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM is a Ctrl-C: what is broken is healed on the way out."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
     """One drill, from a whole site to a whole site; returns what was seen, and `faults` if it was not passed.
 
@@ -182,7 +170,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
         Writers(site.hosts).writing() as writers,
         asking(lambda: site.leader() or "nobody", lambda name: site.mark(f"{name} leads")),
     ):
-        time.sleep(CALM)
+        time.sleep(CALM + random.uniform(0, PHASE))
         with drill.breaks(site):
             if drill.by_itself:
                 whole = _whole_since(site, drill)

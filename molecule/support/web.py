@@ -26,7 +26,7 @@ class Answer:
     body: bytes
 
     def __repr__(self) -> str:
-        return f"{self.status} {self.headers.items()} {self.body[:200]!r}"
+        return f"{self.status} {self.headers.get_all('Cache-Status')} {self.headers.items()}"
 
     @property
     def text(self) -> str:

@@ -172,3 +172,15 @@ def test_etcd_is_led_by_another_host_than_the_database(
     eventually(lambda: status()["leader"] == own, limit=10)
     hosts[leader].check_output("systemctl start hugproof-etcd-aside.timer")
     eventually(lambda: status()["leader"] != own, limit=60)
+
+
+def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts: dict[str, Host]) -> None:
+    """Or a killed server would be away until Patroni looks again."""
+    leader = hosts[database.leader()]
+    number = "cat /run/postgresql/17-main.pid"
+    before, since = leader.check_output(number), leader.check_output("date '+%F %T'")
+    leader.check_output(f"kill -9 {before}")
+    eventually(lambda: leader.check_output(number) != before, limit=60)
+    eventually(database.is_whole, limit=60)
+    said = leader.check_output("journalctl --unit=hugproof-postgres-watch@17-main --output=cat --since=%s", since)
+    assert said == "PostgreSQL has ended: Patroni is told"
