@@ -18,7 +18,7 @@ from support.lab import lab
 from support.wait import eventually
 from support.web import Browser
 
-BACKUP, RESTORE, RESTORE_FILES = "playbooks/backup.yml", "playbooks/restore.yml", "playbooks/restore_files.yml"
+BACKUP, RESTORE = "playbooks/backup.yml", "playbooks/restore.yml"
 REPOSITORY = f"/var/lib/pgbackrest/backup/{APPLICATION}"
 SCRATCH = "/var/lib/postgresql/restore-drill"
 
@@ -266,43 +266,3 @@ def test_in_place_asked_twice_brings_back_the_moment(
     assert len(leader.check_output("ls -d /var/lib/postgresql/*/main.before-*").split()) > 0
     status, report = drill(keeper)
     assert (status, report["passed"]) == (0, True), report
-
-
-def test_an_uploaded_file_that_is_gone_comes_back(hosts: dict[str, Host], cluster: Cluster, keeper: Host) -> None:
-    web, place = hosts[cluster.groups["web"][0]], f"/srv/{APPLICATION}/media/probe-{secrets.token_hex(4)}"
-
-    def upload(name: str, content: str) -> None:
-        web.check_output(f"sudo -u {APPLICATION} sh -c %s", f"mkdir -p {place}; echo {content} > {place}/{name}")
-
-    upload("one", "before")
-    upload("two", "before")
-    keeper.check_output("systemctl start hugproof-files-backup")
-    web.check_output(f"rm {place}/one")
-    upload("two", "after")
-    upload("three", "after")
-    run(RESTORE_FILES, cluster.inventory).succeeded()
-    assert web.check_output(f"cd {place}; cat one two three").split() == ["before", "after", "after"]
-    assert web.file(f"{place}/one").user == APPLICATION
-
-    asked = run(RESTORE_FILES, cluster.inventory, in_place=True).failed()
-    assert f"add -e sure={APPLICATION}" in asked.words
-    unknown = run(RESTORE_FILES, cluster.inventory, snapshot="nothing").failed()
-    assert "There is no backup 'nothing' of uploaded files. There are: " in unknown.words
-    for done in (asked, unknown):
-        assert set(done.changed.values()) == {0}
-    run(RESTORE_FILES, cluster.inventory, in_place=True, sure=APPLICATION).succeeded()
-    assert web.check_output(f"cd {place}; ls; cat two").split() == ["one", "two", "before"]
-    web.check_output(f"rm -r {place}")
-
-
-def test_the_key_of_the_backup_host_reads_uploaded_files_and_nothing_else(keeper: Host) -> None:
-    as_restic = "cd /; runuser --user restic --"
-    assert keeper.run(f"{as_restic} rsync --list-only files:").rc == 0
-    for attempt in ("rsync /etc/hostname files:", "rsync files:../venvs /tmp", "ssh files id", "ssh files"):
-        assert keeper.run(f"{as_restic} {attempt} </dev/null").rc != 0
-
-
-def test_the_inventory_with_its_vault_is_in_the_backup(cluster: Cluster, keeper: Host) -> None:
-    dumped = "hugproof-files dump --tag inventory latest /inventory.tar | tar -xOf - --wildcards"
-    for name in ("hosts.yml", "group_vars/all/secrets.yml"):
-        assert keeper.check_output(f"{dumped} '*/{name}'") == (cluster.inventory / name).read_text().rstrip("\n")
