@@ -183,4 +183,5 @@ def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts:
     eventually(lambda: leader.check_output(number) != before, limit=60)
     eventually(database.is_whole, limit=60)
     said = leader.check_output("journalctl --unit=hugproof-postgres-watch@17-main --output=cat --since=%s", since)
-    assert said == "PostgreSQL has ended: Patroni is told"
+    # Patroni may end it once more itself, on the way back.
+    assert set(said.splitlines()) == {"PostgreSQL has ended: Patroni is told"}
