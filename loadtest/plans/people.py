@@ -8,6 +8,7 @@ connection stays, as in the talk's JMeter plan.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -27,6 +28,7 @@ from locust.contrib.fasthttp import (
     insecure_ssl_context_factory,
 )
 
+from loadtest.mixes import EVERYTHING, MIXES, due
 from loadtest.words import HOT
 
 # A visit that takes every step: wrong credentials and missing profiles are found before the load starts.
@@ -45,17 +47,9 @@ PERSON = {
 }
 
 
-@dataclass(frozen=True)
-class Mix:
-    """How often a visit takes a step, from 0 to 1; home page and hot profile are asked for every time."""
-
-    tail: float
-    login: float
-
-
 CLASSES = ("home", "hot profile", "profile", "login page", "login", "create", "home as member")
-EVERYTHING = Mix(tail=1.0, login=1.0)
-MIXES = {"published": Mix(tail=1.0, login=0.1), "spoken": Mix(tail=0.1, login=0.1)}
+# Visits of this process, counted.
+VISITS = itertools.count()
 
 
 @events.init_command_line_parser.add_listener
@@ -82,13 +76,13 @@ class Visit:
 
     def go(self) -> None:
         """Take the steps of the mix; an answer that is wrong ends the visit, and is a failure."""
-        mix = EVERYTHING if TRIAL else MIXES[self.options.mix]
+        mix, number = EVERYTHING if TRIAL else MIXES[self.options.mix], next(VISITS)
         try:
             self.page("/", "home", NEWEST)
             self.profile("hot profile", random.randint(1, HOT))
-            if random.random() < mix.tail:
+            if due(mix.tail, number):
                 self.profile("profile", self.options.profiles if TRIAL else random.randint(1, self.options.profiles))
-            if random.random() < mix.login:
+            if due(mix.login, number):
                 self.log_in(self.login_page())
                 self.page("/", "home as member", f"{self.create()} is in the directory now.")
         except Wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.load import Load, Plan, traffic
+from loadtest.mixes import due
 from loadtest.results import summary
 from loadtest.target import LoadError, Target
 from loadtest.visitors import HEAD, come
@@ -128,3 +130,13 @@ def test_the_load_ends_with_who_wanted_it(
 def test_load_without_an_end_is_refused(target: Target, plan: Plan) -> None:
     with pytest.raises(LoadError, match="must end within"), traffic(target, "uwsgi", plan, Load(seconds=1e6)):
         pass
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 1])
+def test_a_step_is_taken_in_its_share_of_the_visits_and_by_the_first(share: float) -> None:
+    taken = [number for number in range(1000) if due(share, number)]
+    assert len(taken) == share * 1000
+    assert taken[:1] == ([0] if share else [])
+    # Evenly: no two gaps differ by more than one.
+    gaps = {after - before for before, after in itertools.pairwise(taken)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
