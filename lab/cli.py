@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("hosts", nargs="+", metavar="HOST")
     stop.add_argument("--hard", action="store_true", help="pull the plug")
     add("start", _up, "Boot hosts that were stopped.").add_argument("hosts", nargs="+", metavar="HOST")
+    remove = add("remove", _remove, "Take hosts away with their disks, as lost for good.")
+    remove.add_argument("hosts", nargs="+", metavar="HOST")
     cut = add("cut", _cut, "Take running hosts off the network, as if their cables were pulled.")
     cut.add_argument("hosts", nargs="+", metavar="HOST")
     cut.add_argument("--from", dest="others", nargs="+", default=[], metavar="HOST", help="only from these hosts")
@@ -106,6 +108,11 @@ def _reboot(options: argparse.Namespace) -> None:
 def _stop(options: argparse.Namespace) -> None:
     lab = inventory.load(options.inventory)
     _ask(Request("stop", str(REPOSITORY), lab.network, tuple(lab.select(options.hosts)), hard=options.hard))
+
+
+def _remove(options: argparse.Namespace) -> None:
+    lab = inventory.load(options.inventory)
+    _ask(Request("remove", str(REPOSITORY), lab.network, tuple(lab.select(options.hosts))))
 
 
 def _cut(options: argparse.Namespace) -> None:

@@ -70,7 +70,8 @@ def run(request: Request) -> Answer:
     os.umask(0o022)
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     commands = {
-        "up": _up, "down": _down, "status": _status, "reboot": _reboot, "stop": _stop, "cut": _cut, "mend": _mend,
+        "up": _up, "down": _down, "status": _status, "reboot": _reboot, "stop": _stop, "remove": _remove_hosts,
+        "cut": _cut, "mend": _mend,
     }  # fmt: skip
     command = commands[request.command]
     if request.command == "status":
@@ -222,6 +223,16 @@ def _stop(request: Request) -> Answer:
         else:
             hosts.power_off(machine)
         say(f"{machine.host.name} is off; its disk is kept.")
+    return {}
+
+
+def _remove_hosts(request: Request) -> Answer:
+    machines = _existing(request)
+    for machine in machines:
+        hosts.pull_the_plug(machine)
+        packages.harvest(machine.host.release, machine.disk / "upper")
+        shutil.rmtree(machine.disk)
+    say(f"Gone with their disks: {', '.join(machine.host.name for machine in machines)}. `up` boots bare ones instead.")
     return {}
 
 

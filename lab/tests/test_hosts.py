@@ -105,6 +105,18 @@ def test_a_stopped_host_keeps_its_disk_and_its_identity(trial: Trial, how: list[
     assert trial.ssh("one", "cat /etc/machine-id /sys/class/net/host0/address") == before
 
 
+def test_a_host_that_was_removed_comes_back_bare_and_the_others_stay(trial: Trial) -> None:
+    identity = "touch kept; cat /etc/machine-id"
+    lost, other = trial.ssh("one", identity), trial.ssh("two", identity)
+    trial.run("remove", "one")
+    assert states(trial) == {"one": "absent", "two": "running"}
+    assert "one: never up in the lab" in trial.run("remove", "one", expect=1).stderr
+    trial.run("up")
+    assert trial.ssh("one", "ls; cat /etc/machine-id") not in ("", lost)
+    assert "kept" not in trial.ssh("one", "ls")
+    assert trial.ssh("two", "ls; cat /etc/machine-id") == f"kept\n{other}"
+
+
 @needs_root
 def test_up_recovers_a_host_whose_supervisor_was_killed(trial: Trial) -> None:
     before = trial.ssh("one", f"touch survivor; sync; {BOOT_ID}")

@@ -32,6 +32,8 @@ def expected(cluster: Cluster, name: str, rung: str) -> set[str]:
         found |= {f"tcp {address}:2379", f"tcp {address}:2380"}
     if name in cluster.backed_up:
         found.add(f"tcp {address}:8432")
+    if name in cluster.groups["backup"]:
+        found.add(f"tcp {address}:8433")
     if name in cluster.groups["cache"]:
         found.add(f"tcp {address}:11211")
     if below_edge and name == cluster.groups["web"][0]:

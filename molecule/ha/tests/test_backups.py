@@ -18,7 +18,7 @@ from support.lab import lab
 from support.wait import eventually
 from support.web import Browser
 
-BACKUP, RESTORE = "playbooks/backup.yml", "playbooks/restore.yml"
+BACKUP, RESTORE, RESTORE_FILES = "playbooks/backup.yml", "playbooks/restore.yml", "playbooks/restore_files.yml"
 REPOSITORY = f"/var/lib/pgbackrest/backup/{APPLICATION}"
 SCRATCH = "/var/lib/postgresql/restore-drill"
 
@@ -266,3 +266,59 @@ def test_in_place_asked_twice_brings_back_the_moment(
     assert len(leader.check_output("ls -d /var/lib/postgresql/*/main.before-*").split()) > 0
     status, report = drill(keeper)
     assert (status, report["passed"]) == (0, True), report
+
+
+@pytest.fixture
+def source(hosts: dict[str, Host], cluster: Cluster) -> Host:
+    """The web host whose uploaded files are backed up."""
+    return hosts[cluster.groups["web"][0]]
+
+
+def test_an_uploaded_file_that_is_gone_comes_back(source: Host, cluster: Cluster) -> None:
+    place = f"/srv/{APPLICATION}/media/probe {secrets.token_hex(4)}"
+    into = f"/srv/{APPLICATION}/media-of-{secrets.token_hex(4)}"
+
+    def upload(name: str, content: str) -> None:
+        source.check_output(f"sudo -u {APPLICATION} sh -c %s", f"mkdir -p '{place}'; echo {content} > '{place}/{name}'")
+
+    upload("one", "before")
+    upload("two", "before")
+    source.check_output("systemctl start hugproof-files-backup")
+    source.check_output("rm %s", f"{place}/one")
+    upload("two", "after")
+    upload("three", "after")
+    told = run(RESTORE_FILES, cluster.inventory).succeeded()
+    assert ": 1 came back; " in told.words
+    assert source.check_output("cd %s; cat one two three", place).split() == ["before", "after", "after"]
+    assert source.file(f"{place}/one").user == APPLICATION
+    assert set(run(RESTORE_FILES, cluster.inventory).succeeded().changed.values()) == {0}
+
+    unknown = run(RESTORE_FILES, cluster.inventory, snapshot="nothing").failed()
+    assert "There is no backup 'nothing' of uploaded files. There are: " in unknown.words
+    there = run(RESTORE_FILES, cluster.inventory, into=f"/srv/{APPLICATION}/media").failed()
+    assert "write the path of a directory that " in there.words
+    for refused in (unknown, there):
+        assert set(refused.changed.values()) == {0}
+    run(RESTORE_FILES, cluster.inventory, into=into).succeeded()
+    assert source.check_output("cd %s/*/; ls; cat two", into).split() == ["one", "two", "before"]
+    source.check_output("rm -r %s %s", place, into)
+
+
+def test_a_web_host_may_add_to_the_backups_and_not_delete_them(source: Host) -> None:
+    newest = json.loads(source.check_output("hugproof-files snapshots --json"))[-1]["id"]
+    assert "403 Forbidden" in source.run(f"timeout 10 hugproof-files forget {newest}").stderr
+    assert newest in source.check_output("hugproof-files snapshots --json")
+
+
+def test_the_backups_of_files_are_checked_and_an_old_one_is_an_alarm(keeper: Host) -> None:
+    keeper.check_output("systemctl start hugproof-files-check")
+    command = "hugproof-repository media snapshots --json --tag media"
+    age = f"{command} | python3 /usr/local/lib/hugproof-backup/hugproof_backup_age.py --hours"
+    assert keeper.run(f"{age} 1").rc == 0
+    assert "The newest backup of uploaded files is 0 hours old" in keeper.run(f"{age} 0").stderr
+
+
+def test_the_inventory_with_its_vault_is_in_the_backup(cluster: Cluster, keeper: Host) -> None:
+    dumped = "hugproof-repository inventory dump latest /inventory.tar | tar -xOf - --wildcards"
+    for name in ("hosts.yml", "group_vars/all/secrets.yml"):
+        assert keeper.check_output(f"{dumped} '*/{name}'") == (cluster.inventory / name).read_text().rstrip("\n")
