@@ -296,7 +296,7 @@ def test_an_uploaded_file_that_is_gone_comes_back(source: Host, cluster: Cluster
     unknown = run(RESTORE_FILES, cluster.inventory, snapshot="nothing").failed()
     assert "There is no backup 'nothing' of uploaded files. There are: " in unknown.words
     there = run(RESTORE_FILES, cluster.inventory, into=f"/srv/{APPLICATION}/media").failed()
-    assert "write the path of a directory that " in there.words
+    assert "write the path of a directory that it does not have yet" in there.words
     for refused in (unknown, there):
         assert set(refused.changed.values()) == {0}
     run(RESTORE_FILES, cluster.inventory, into=into).succeeded()
@@ -306,7 +306,7 @@ def test_an_uploaded_file_that_is_gone_comes_back(source: Host, cluster: Cluster
 
 def test_a_web_host_may_add_to_the_backups_and_not_delete_them(source: Host) -> None:
     newest = json.loads(source.check_output("hugproof-files snapshots --json"))[-1]["id"]
-    assert "403 Forbidden" in source.run(f"timeout 10 hugproof-files forget {newest}").stderr
+    assert "403 Forbidden" in source.run(f"timeout --signal=INT 10 hugproof-files forget {newest}").stderr
     assert newest in source.check_output("hugproof-files snapshots --json")
 
 

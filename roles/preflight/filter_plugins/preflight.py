@@ -18,6 +18,8 @@ from ansible.parsing.dataloader import DataLoader
 # All other numbers are sizes, counts and limits, of which none makes no sense.
 MAY_BE_ZERO = {
     "nginx_lb_max_fails",
+    "restic_keep_monthly",
+    "restic_keep_weekly",
     "site_apt_lock_timeout",
     "uwsgi_django_harakiri_graceful",
     "uwsgi_django_releases_kept",

@@ -8,6 +8,8 @@ import json
 import sys
 from datetime import UTC, datetime
 
+AHEAD_HOURS = 0.25
+
 
 def main() -> str | None:
     """Return what is wrong, if anything."""
@@ -18,6 +20,8 @@ def main() -> str | None:
     if not times:
         return "There is no backup of uploaded files."
     hours = (datetime.now(UTC) - max(times)).total_seconds() / 3600
+    if hours < -AHEAD_HOURS:
+        return f"A backup of uploaded files is from the future, {max(times)}: a host's clock was wrong. Forget it."
     if hours > options.hours:
         return f"The newest backup of uploaded files is {hours:.0f} hours old; {options.hours:.0f} are allowed."
     return None

@@ -63,10 +63,10 @@ def _write(content: IO[bytes], member: tarfile.TarInfo, destination: Path) -> No
             file.flush()
             temporary.chmod(member.mode & 0o777)
             os.utime(temporary, (member.mtime, member.mtime))
-            temporary.rename(destination)
-        except BaseException:
+            # Not a rename: somebody may have uploaded it meanwhile.
+            destination.hardlink_to(temporary)
+        finally:
             temporary.unlink()
-            raise
 
 
 def main() -> int:
@@ -75,6 +75,7 @@ def main() -> int:
     parser.add_argument("below", type=Path, help="the path in the archive whose content is wanted")
     parser.add_argument("target", type=Path, help="the directory that it goes to")
     options = parser.parse_args()
+    os.umask(0o027)
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         done = put_back(archive, options.below, options.target)
     print(json.dumps(asdict(done)))

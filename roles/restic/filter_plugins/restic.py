@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,25 +15,38 @@ def archive(sources: Iterable[str]) -> str:
     """A tar archive of an inventory, in base64: the same of the same files.
 
     `sources` are paths of files and directories, as Ansible is given them: it has the files, those of the directories,
-    and all below their group_vars and host_vars; nothing of what is hidden, and no lists of hosts (`-i one,two`).
+    and all below their group_vars and host_vars; nothing of what is hidden or an editor's copy, and no lists of hosts
+    (`-i one,two`).
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archived:
-        for path in sorted({path for source in sources for path in _files(Path(source))}):
+        for name, path in sorted({entry for source in sources for entry in _files(Path(source))}):
             content = path.read_bytes()
-            entry = tarfile.TarInfo(str(path.relative_to(path.anchor)))
+            entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o600
             archived.addfile(entry, io.BytesIO(content))
     return base64.b64encode(packed.getvalue()).decode()
 
 
-def _files(source: Path) -> Iterator[Path]:
+@functools.cache
+def derived(passphrase: str, purpose: str) -> str:
+    """A key for one purpose, from which the passphrase can't be told: 64 hexadecimal digits (RFC 7914, scrypt)."""
+    salt = f"hugproof {purpose}".encode()
+    return hashlib.scrypt(str(passphrase).encode(), salt=salt, n=2**14, r=8, p=1, dklen=32).hex()
+
+
+def _files(source: Path) -> Iterator[tuple[str, Path]]:
+    """Names in the archive, which begin with the directory's own, and paths."""
+    if not source.exists():
+        return
+    source = source.absolute()
     directory = source if source.is_dir() else source.parent
     beside = directory.iterdir() if source.is_dir() else [source]
     below = (path for name in ("group_vars", "host_vars") for path in (directory / name).rglob("*"))
     for path in (*beside, *below):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts):
-            yield path.absolute()
+        inside = path.relative_to(directory)
+        if path.is_file() and not any(part.startswith(".") or part.endswith("~") for part in inside.parts):
+            yield str(directory.name / inside), path
 
 
 class FilterModule:
@@ -39,4 +54,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """The filters by name."""
-        return {"restic_archive": archive}
+        return {"restic_archive": archive, "restic_derived": derived}
