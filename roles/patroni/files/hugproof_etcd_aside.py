@@ -16,11 +16,15 @@ LIMIT = 3  # seconds
 
 
 def _leads(patroni: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{patroni}/leader", timeout=LIMIT):  # noqa: S310 - the role's own URL
-            return True
-    except urllib.error.HTTPError:
-        return False
+    """Whether this host's database leads and has a synchronous standby.
+
+    A leader that is new asks etcd for much, and what etcd answers with an error while its own leadership moves would be
+    asked again at Patroni's next look only: the promotion itself.
+    """
+    with urllib.request.urlopen(f"{patroni}/patroni", timeout=LIMIT) as answer:  # noqa: S310 - the role's own URL
+        own = json.load(answer)
+    standbys = own.get("replication", [])
+    return own.get("role") in ("primary", "master") and any(standby["sync_state"] == "sync" for standby in standbys)
 
 
 def _ask(etcd: str, path: str, **body: object) -> dict[str, Any]:
