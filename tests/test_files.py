@@ -25,6 +25,11 @@ def test_an_inventory_is_kept_with_its_variables_and_nothing_besides(tmp_path: P
         (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mine" / name).write_text(name)
 
+    (tmp_path / "mine" / "group_vars" / "shared").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "vault.yml").write_text("linked")
+    wanted = (*wanted, "group_vars/shared/vault.yml")
+
     def names(*sources: str) -> set[str]:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(restic.archive(sources)))) as archive:
             return {name.removeprefix(f"{tmp_path.name}/") for name in archive.getnames()}

@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ def archive(sources: Iterable[str]) -> str:
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archived:
-        for name, path in sorted({entry for source in sources for entry in _files(Path(source))}):
+        found = {path.resolve(): (name, path) for source in sources for name, path in _files(Path(source))}
+        for name, path in sorted(found.values()):
             content = path.read_bytes()
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(content), 0o600
@@ -41,9 +43,15 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
         return
     source = source.absolute()
     directory = source if source.is_dir() else source.parent
-    beside = directory.iterdir() if source.is_dir() else [source]
-    below = (path for name in ("group_vars", "host_vars") for path in (directory / name).rglob("*"))
-    for path in (*beside, *below):
+    beside = list(directory.iterdir()) if source.is_dir() else [source]
+    # Links too: several inventories may share their variables.
+    below = [
+        Path(place, file)
+        for name in ("group_vars", "host_vars")
+        for place, _, files in os.walk(directory / name, followlinks=True)
+        for file in files
+    ]
+    for path in beside + below:
         inside = path.relative_to(directory)
         if path.is_file() and not any(part.startswith(".") or part.endswith("~") for part in inside.parts):
             yield str(directory.name / inside), path
