@@ -65,7 +65,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         "NAME": os.environ.get("PGDATABASE") or "people",
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 2},
+        "OPTIONS": {"connect_timeout": 3},
     },
 }
 

@@ -32,11 +32,12 @@ class Visits:
 
     def assert_nobody_was_turned_away(self) -> None:
         """Every request of every class was answered with what it must contain."""
-        assert failures(self.recorded) == ""
+        failed = failures(self.recorded)
+        assert not failed, failed
         answered = {name: entry["requests"] for name, entry in summary(self.recorded).items()}
         print(f"{self.rung}: {sum(answered.values())} requests, none failed: {answered}")
-        assert set(answered) == CLASSES
-        assert 0 not in answered.values()
+        assert set(answered) == CLASSES, answered
+        assert 0 not in answered.values(), answered
 
     def seconds(self, *, failed: bool) -> set[int]:
         """The seconds in which requests failed, or were answered."""

@@ -35,7 +35,7 @@ if _https:
 # The address and the password are libpq's business: PGHOST, PGPORT, PGUSER, PGPASSWORD.
 _database = (_own("DATABASES") or {}).get("default", {})
 _is_postgresql = "postg" in _database.get("ENGINE", "")  # postgis as well
-_options = {"connect_timeout": 2} | (_database.get("OPTIONS", {}) if _is_postgresql else {})
+_options = {"connect_timeout": 3} | (_database.get("OPTIONS", {}) if _is_postgresql else {})
 DATABASES = {
     **(_own("DATABASES") or {}),
     "default": {
