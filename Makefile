@@ -40,7 +40,7 @@ shell: venv ## A Python shell of the application, or another command of manage.p
 logs: venv ## Follow the logs of all hosts, or of GROUP, until Ctrl-C; ARGS are journalctl's
 	@python tools/remote.py -i $(INVENTORY) logs '$(or $(GROUP),all)' -- $(ARGS)
 
-visitors: venv .venv/.loadtest ## Visitors who come until Ctrl-C, for an hour at most, and what they meet with
+visitors: venv .venv/.loadtest ## Visitors who come until Ctrl-C, for 90 minutes at most, and what they meet with
 	@python -m loadtest visitors -i $(INVENTORY) $(ARGS)
 
 ladder: more = nghttp2-client

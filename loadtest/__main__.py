@@ -98,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     drill.add_argument("--repeats", type=_count, default=1, help="rounds (%(default)s)")
     drill.add_argument("--rate", type=_positive, default=4.0, help="visits a second meanwhile (%(default)s)")
     drill.add_argument("--profiles", type=_count, default=2_000, help="profiles in the directory (%(default)s)")
+    drill.add_argument(
+        "--hold", type=_count, default=0, metavar="SECONDS", help="what is broken stays so for as long at least"
+    )
     drill.add_argument("--resume", action="store_true", help="go on with the results that there are")
     drill.add_argument("--list", action="store_true", help="say what drills there are, and end")
     drill.add_argument(
@@ -105,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     live = commands.add_parser(
-        "visitors", help="Visitors who come until Ctrl-C, for an hour at most, and what they meet with."
+        "visitors", help="Visitors who come until Ctrl-C, for 90 minutes at most, and what they meet with."
     )
     live.set_defaults(run=_visitors)
     _add_target(live, Path("inventories/lab"))
@@ -314,6 +317,7 @@ def _drills(options: argparse.Namespace) -> int:
             profiles=options.profiles,
             rate=options.rate,
             repeats=options.repeats,
+            hold=options.hold,
             resume=options.resume,
             file=file,
         )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ PHASE = 12.0
 QUIET = 4.0
 # However long that takes, healing begins after so many seconds.
 LONGEST = 90.0
+# Seconds that a drill takes beside that, at most.
+AROUND = 600
 
 
 class NotWhole(LoadError):
@@ -95,21 +98,25 @@ def measure(
     profiles: int,
     rate: float,
     repeats: int,
+    hold: float,
     resume: bool,
     file: Path,
 ) -> bool:
     """Run drills, all or those of `names`, `repeats` times each; writes `file` after each. Whether all were passed.
 
-    With `resume` the runs that the file has of the same cluster count. Raises LoadError when a drill can not begin.
+    What is broken stays so for `hold` seconds at least. With `resume` the runs that the file has of the same cluster
+    count. Raises LoadError when a drill can not begin.
     """  # fmt: skip
-    drills = chosen(names)
+    if hold > (most := load.LONGEST - AROUND):
+        raise LoadError(f"--hold {hold:.0f}: visitors come for so long that {most:.0f} s are the most.")
+    drills = {name: replace(drill, hold=max(drill.hold, hold)) for name, drill in chosen(names).items()}
     unfit = {name: lack for name, drill in drills.items() if (lack := drill.needs(target))}
     if names and unfit:
         raise LoadError("; ".join(f"{name} needs {lack}" for name, lack in unfit.items()))
     site = site_of(target)
     for name, lack in unfit.items():
         say(f"{name} is left out: it needs {lack}")
-    results = _results(target, rate, file, resume=resume)
+    results = _results(target, rate, hold, file, resume=resume)
     todo = [
         (number, name)
         for number in range(1, repeats + 1)
@@ -132,14 +139,14 @@ def measure(
     return all(one["passed"] for one in results["runs"])
 
 
-def _results(target: Target, rate: float, file: Path, *, resume: bool) -> dict[str, Any]:
+def _results(target: Target, rate: float, hold: float, file: Path, *, resume: bool) -> dict[str, Any]:
     """Results without runs, or those of a file with its runs. Raises LoadError for another cluster's."""
-    same = {"groups": target.groups, "caps": target.caps, "visits_per_second": rate}
+    same = {"groups": target.groups, "caps": target.caps, "visits_per_second": rate, "hold_seconds": hold}
     found: dict[str, Any] = {"machine": machine(), **same, "runs": []}
     if resume and file.exists():
         before = json.loads(file.read_text())
         if {name: before.get(name) for name in same} != same:
-            raise LoadError(f"{file} has drills of another cluster or another rate: leave --resume out, or --reports.")
+            raise LoadError(f"{file} has drills of another cluster, rate or hold: leave --resume out, or --reports.")
         found["runs"] = [one for one in before["runs"] if "error" not in one]
         say(f"{file} has {len(found['runs'])} runs; the others are added.")
     return found
