@@ -18,7 +18,7 @@ from support.wait import eventually
 from support.web import Browser
 
 JOURNAL_UNITS = (
-    APPLICATION, f"{APPLICATION}-*", "nginx", "varnish*", "memcached", "postgresql@*", "patroni@*", "etcd",
+    APPLICATION, f"{APPLICATION}-*", "nginx", "varnish*", "memcached", "pgbouncer", "postgresql@*", "patroni@*", "etcd",
     "keepalived", "pgbackrest*", "hugproof-*", "systemd-sysctl",
 )  # fmt: skip
 

@@ -188,7 +188,8 @@ def test_modules_are_named_in_full() -> None:
 def test_tasks_that_see_secrets_are_silent() -> None:
     """A task that names a secret, or a file with one in it, logs nothing."""
     secret = re.compile(
-        r"(secret_key|(database|role|patroni)_password|environment\.j2|_key_source|(pgbackrest\.conf|patroni\.yml)\.j2)"
+        r"(secret_key|(database|role|patroni)_password|environment\.j2|_key_source|(pgbackrest\.conf|patroni\.yml|userlist\.txt)\.j2"
+        r"|src: (files|repository)\.j2)"
     )
     talkative = [
         f"{path.relative_to(PROJECT)}: {task.get('name')}"

@@ -65,6 +65,7 @@ DATABASES: dict[str, dict[str, Any]] = {
         "NAME": os.environ.get("PGDATABASE") or "people",
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": flag("DJANGO_DISABLE_SERVER_SIDE_CURSORS"),
         "OPTIONS": {"connect_timeout": 3},
     },
 }

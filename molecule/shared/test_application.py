@@ -109,7 +109,7 @@ def test_the_database_refuses_a_wrong_password_and_other_databases(host: Host) -
     """The positive case is every page; here from the same host, over the same way."""
     attempt = (
         "import psycopg2, sys\n"
-        "for arguments in ({'password': 'wrong'}, {'dbname': 'postgres'}):\n"
+        "for arguments in ({'password': 'wrong', 'port': 5432}, {'dbname': 'postgres', 'port': 5432}):\n"
         "    try: psycopg2.connect('', **arguments)\n"
         "    except psycopg2.OperationalError as error: print(str(error).strip())\n"
         "    else: sys.exit(f'let in with {list(arguments)}')\n"

@@ -18,7 +18,7 @@ from support.wait import eventually
 
 testinfra_hosts = ["all"]
 
-PORTS = (22, 80, 443, 2379, 2380, 3031, 5432, 8000, 8008, 8432, 8433, 11211)
+PORTS = (22, 80, 443, 2379, 2380, 3031, 5432, 6432, 8000, 8008, 8432, 8433, 11211)
 # Where services and people keep files; the rest of a host is Debian's own.
 PLACES = "/etc /home /opt /root /run /srv /tmp /usr/local /var"
 
@@ -86,6 +86,8 @@ def _entitled(cluster: Cluster, source: str) -> set[tuple[str, int]]:
     """Which ports of the other hosts a host may reach."""
     services = [("db", 5432, "web"), ("cache", 11211, "web"), ("web", 3031, "edge")]
     services += [("dcs", 2379, "db"), ("dcs", 2379, "dcs"), ("dcs", 2380, "dcs"), ("backup", 8433, "web")]
+    if cluster.pooled:
+        services.append(("db", 6432, "web"))
     if cluster.has_database_cluster:
         services += [("db", 5432, "db"), ("db", 8008, "db")]
     found = {(target, 22) for target in cluster.addresses}

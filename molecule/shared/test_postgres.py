@@ -34,9 +34,8 @@ def test_only_the_entitled_may_connect_and_only_with_scram(host: Host, cluster: 
         "SELECT json_agg(json_build_array(type, database[1], user_name[1], address, auth_method))"
         " FROM pg_hba_file_rules",
     )
-    clients = [
-        ["host", APPLICATION, APPLICATION, cluster.addresses[name], "scram-sha-256"] for name in cluster.groups["web"]
-    ]
+    addresses = ["127.0.0.1", *(cluster.addresses[name] for name in cluster.groups["web"])]
+    clients = [["host", APPLICATION, APPLICATION, address, "scram-sha-256"] for address in addresses]
     local = [["local", "all", user, None, "peer"] for user in ("postgres", "all")]
     if cluster.has_database_cluster:
         members = [cluster.addresses[name] for name in cluster.groups["db"]]

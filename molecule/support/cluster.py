@@ -27,6 +27,8 @@ class Cluster:
     releases: dict[str, str]
     # Addresses that the edge hosts share.
     shared: list[str]
+    # Whether the application reaches the database through PgBouncer.
+    pooled: bool
 
     @property
     def state(self) -> Path:
@@ -81,6 +83,7 @@ def load(inventory: Path) -> Cluster:
         addresses={name: values["ansible_host"] for name, values in hosts.items()},
         releases={name: values.get("lab_release", "trixie") for name, values in hosts.items()},
         shared=next(iter(hosts.values())).get("keepalived_addresses", []),
+        pooled=next(iter(hosts.values())).get("site_pgbouncer", False),
     )
 
 

@@ -26,6 +26,8 @@ def expected(cluster: Cluster, name: str, rung: str) -> set[str]:
     found = {"tcp 0.0.0.0:22", "tcp [::]:22"}
     if name in cluster.groups["db"]:
         found.add(f"tcp {address}:5432")
+        if cluster.pooled:
+            found.add(f"tcp {address}:6432")
         if cluster.has_database_cluster:
             found.add(f"tcp {address}:8008")
     if name in cluster.groups["dcs"]:

@@ -41,6 +41,8 @@ DATABASES = {
     "default": {
         "CONN_MAX_AGE": 0 if _options.get("pool") else 60,
         "CONN_HEALTH_CHECKS": True,
+        # A connection that others use between two transactions has no cursor that outlives one.
+        "DISABLE_SERVER_SIDE_CURSORS": os.environ.get("DJANGO_DISABLE_SERVER_SIDE_CURSORS") == "true",
         **({"ATOMIC_REQUESTS": _database["ATOMIC_REQUESTS"]} if "ATOMIC_REQUESTS" in _database else {}),
         "ENGINE": _database["ENGINE"] if _is_postgresql else "django.db.backends.postgresql",
         "NAME": os.environ["PGDATABASE"],

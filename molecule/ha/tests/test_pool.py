@@ -1,0 +1,56 @@
+"""PgBouncer before a database whose leader changes: new connections find it, and nobody is left with a standby."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from loadtest.plays import run
+from testinfra.host import Host
+
+from support.cluster import Cluster
+from support.database import Database
+from support.wait import eventually
+
+WRITE = """
+import psycopg2
+connection = psycopg2.connect("host={places} port=6432 target_session_attrs=read-write connect_timeout=2")
+connection.cursor().execute("CREATE TABLE pooled AS SELECT 1; DROP TABLE pooled")
+connection.commit()
+"""
+
+
+@pytest.fixture(scope="module")
+def pooled(cluster: Cluster) -> Iterator[None]:
+    """PgBouncer is on the database hosts."""
+    only = ("--limit", ",".join(cluster.groups["db"]))
+    run("site.yml", cluster.inventory, *only, site_pgbouncer=True).succeeded()
+    assert set(run("site.yml", cluster.inventory, *only, site_pgbouncer=True).succeeded().changed.values()) == {0}
+    yield
+    run("site.yml", cluster.inventory, *only).succeeded()
+
+
+def writes(cluster: Cluster, host: Host) -> bool:
+    """A new connection of a web host's, through PgBouncer, can be written to."""
+    places = ",".join(cluster.addresses[name] for name in cluster.groups["db"])
+    command = "timeout 20 hugproof-manage shell -v0 -c %s"
+    return host.run(command, WRITE.format(places=places)).rc == 0
+
+
+def serving(cluster: Cluster, hosts: dict[str, Host]) -> list[str]:
+    """The database hosts on which PgBouncer runs."""
+    return [name for name in cluster.groups["db"] if hosts[name].service("pgbouncer").is_running]
+
+
+def test_new_connections_find_the_leader_whoever_that_is(
+    pooled: None, cluster: Cluster, database: Database, hosts: dict[str, Host], web: list[Host]
+) -> None:
+    for change in (None, "switchover", "kill"):
+        leader = database.leader()
+        if change == "switchover":
+            run("playbooks/switchover.yml", cluster.inventory).succeeded()
+        elif change == "kill":
+            hosts[leader].check_output("kill -9 $(cat /run/postgresql/17-main.pid)")
+        eventually(lambda: writes(cluster, web[0]), limit=60)
+        eventually(lambda: serving(cluster, hosts) == [database.leader()], limit=60)
+    eventually(database.is_whole, limit=90)
