@@ -105,8 +105,9 @@ def test_a_number_of_deciding_hosts_that_can_not_be_meant(
             "patroni_ttl is 15, patroni_loop_wait 12, patroni_retry_timeout 4: write a patroni_ttl of",
         ),
         ({"patroni_loop_wait": 13}, "and of at least loop_wait + 2 * retry_timeout."),
+        ({"patroni_silent_seconds": 2}, "patroni_silent_seconds is 2: write 3 or more"),
     ],
-    ids=["no password", "too short", "does not fit"],
+    ids=["no password", "too short", "does not fit", "hasty"],
 )
 def test_a_choice_for_a_database_cluster_that_can_not_be_meant(
     refused: Refusal, choices: dict[str, object], told: str
@@ -133,6 +134,14 @@ def test_a_choice_for_a_database_cluster_that_can_not_be_meant(
             "'people..example.org' (site_domain, site_aliases) is not a host name",
         ),
         ({"site_domain": "*.example.org"}, "letters, digits, hyphens and dots alone"),
+        (
+            {"site_pgbouncer": True, "pgbouncer_pool_size": 190},
+            "pgbouncer_pool_size is 190, of 200 connections that PostgreSQL has (postgres_max_connections): leave 20",
+        ),
+        (
+            {"site_pgbouncer": True, "app_environment": {"PGOPTIONS": "-c statement_timeout=5s"}},
+            "app_environment has PGOPTIONS, which PgBouncer (site_pgbouncer) takes from nobody",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -174,6 +174,38 @@ def test_etcd_is_led_by_another_host_than_the_database(
     eventually(lambda: status()["leader"] != own, limit=60)
 
 
+def test_a_leader_leads_on_while_somebody_hears_it_or_it_says_that_it_is_there(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    leader, standby = database.leader(), database.synchronous()
+    [third] = set(cluster.groups["db"]) - {leader, standby}
+    since = hosts[standby].check_output("date '+%F %T'")
+
+    def does_not_hear(name: str) -> None:
+        rule = f"ip saddr {cluster.addresses[name]} tcp dport {{ 5432, 8008 }} ct state new drop"
+        hosts[leader].check_output("nft add rule inet deaf input %s", rule)
+
+    def says(text: str) -> bool:
+        command = "journalctl --unit=hugproof-silent-leader --identifier=python3 --output=cat --since=%s"
+        return f"{leader} is {text}" in hosts[standby].check_output(command, since).splitlines()
+
+    hosts[leader].check_output("nft add table inet deaf")
+    hosts[leader].check_output("nft %s", "add chain inet deaf input { type filter hook input priority -10; }")
+    try:
+        does_not_hear(standby)
+        eventually(lambda: says(f"not heard here, and leads on: {third} may hear it"), limit=60)
+        does_not_hear(third)
+        eventually(lambda: says("heard by nobody, and leads on: it says that it is there"), limit=60)
+        assert database.leader() == leader
+        # Now it says nothing, as a host that is lost.
+        hosts[leader].check_output("systemctl stop hugproof-silent-leader")
+        eventually(lambda: says("heard by nobody, and leads no more"), limit=60)
+    finally:
+        hosts[leader].check_output("nft delete table inet deaf; systemctl start hugproof-silent-leader")
+    # Led by either of the two: it is alive.
+    eventually(database.is_whole, limit=90)
+
+
 def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts: dict[str, Host]) -> None:
     """Or a killed server would be away until Patroni looks again."""
     leader = hosts[database.leader()]
@@ -182,6 +214,8 @@ def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts:
     leader.check_output(f"kill -9 {before}")
     eventually(lambda: leader.check_output(number) != before, limit=60)
     eventually(database.is_whole, limit=60)
-    said = leader.check_output("journalctl --unit=hugproof-postgres-watch@17-main --output=cat --since=%s", since)
+    said = leader.check_output(
+        "journalctl --unit=hugproof-postgres-watch@17-main --identifier=python3 --output=cat --since=%s", since
+    )
     # Patroni may end it once more itself, on the way back.
     assert set(said.splitlines()) == {"PostgreSQL has ended: Patroni is told"}

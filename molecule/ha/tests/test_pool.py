@@ -10,6 +10,7 @@ from testinfra.host import Host
 
 from support.cluster import Cluster
 from support.database import Database
+from support.traffic import Visitors
 from support.wait import eventually
 
 WRITE = """
@@ -21,13 +22,16 @@ connection.commit()
 
 
 @pytest.fixture(scope="module")
-def pooled(cluster: Cluster) -> Iterator[None]:
-    """PgBouncer is on the database hosts."""
-    only = ("--limit", ",".join(cluster.groups["db"]))
-    run("site.yml", cluster.inventory, *only, site_pgbouncer=True).succeeded()
-    assert set(run("site.yml", cluster.inventory, *only, site_pgbouncer=True).succeeded().changed.values()) == {0}
-    yield
-    run("site.yml", cluster.inventory, *only).succeeded()
+def pooled(cluster: Cluster, comers: Visitors, hosts: dict[str, Host]) -> Iterator[None]:
+    """The application's processes share connections; visitors notice neither the way there nor the way back."""
+    for wanted in (True, False):
+        with comers.meanwhile("cached"):
+            run("site.yml", cluster.inventory, site_pgbouncer=wanted).succeeded()
+        comers.visits[-1].assert_nobody_was_turned_away()
+        if wanted:
+            assert set(run("site.yml", cluster.inventory, site_pgbouncer=True).succeeded().changed.values()) == {0}
+            yield
+    assert not [name for name in cluster.groups["db"] if hosts[name].package("pgbouncer").is_installed]
 
 
 def writes(cluster: Cluster, host: Host) -> bool:
@@ -40,6 +44,12 @@ def writes(cluster: Cluster, host: Host) -> bool:
 def serving(cluster: Cluster, hosts: dict[str, Host]) -> list[str]:
     """The database hosts on which PgBouncer runs."""
     return [name for name in cluster.groups["db"] if hosts[name].service("pgbouncer").is_running]
+
+
+def test_the_application_goes_through_it(pooled: None, web: list[Host]) -> None:
+    connections = "ss -Htn state established dport = :"
+    assert [host.check_output(f"{connections}6432") != "" for host in web] == [True] * len(web)
+    assert [host.check_output(f"{connections}5432") for host in web] == [""] * len(web)
 
 
 def test_new_connections_find_the_leader_whoever_that_is(

@@ -43,20 +43,23 @@ def _wake(patroni: str) -> None:
         pass
 
 
-def main(pid_file: str, patroni: str) -> None:
-    """For ever."""
+def _found(pid_file: Path) -> tuple[int, int]:
+    """As _server, once there is one."""
     while True:
         try:
-            process, descriptor = _server(Path(pid_file))
+            return _server(pid_file)
         except (OSError, ValueError):
             time.sleep(PAUSE)
-            continue
-        _wait_for_end(process, descriptor)
-        print("PostgreSQL has ended: Patroni is told", flush=True)
-        try:
-            _wake(patroni)
-        except OSError as error:
-            print(f"Patroni could not be told, and looks when it is time: {error}", flush=True)
+
+
+def main(pid_file: str, patroni: str) -> None:
+    """Once; systemd starts it again, after what else is to follow."""
+    _wait_for_end(*_found(Path(pid_file)))
+    print("PostgreSQL has ended: Patroni is told", flush=True)
+    try:
+        _wake(patroni)
+    except OSError as error:
+        print(f"Patroni could not be told, and looks when it is time: {error}", flush=True)
 
 
 if __name__ == "__main__":
