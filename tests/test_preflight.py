@@ -139,6 +139,10 @@ def test_a_choice_for_a_database_cluster_that_can_not_be_meant(
             "pgbouncer_pool_size is 190, of 200 connections that PostgreSQL has (postgres_max_connections): leave 20",
         ),
         (
+            {"site_pgbouncer": True, "postgres_max_connections": 30},
+            "postgres_max_connections is 30: with site_pgbouncer",
+        ),
+        (
             {"site_pgbouncer": True, "app_environment": {"PGOPTIONS": "-c statement_timeout=5s"}},
             "app_environment has PGOPTIONS, which PgBouncer (site_pgbouncer) takes from nobody",
         ),
@@ -147,6 +151,12 @@ def test_a_choice_for_a_database_cluster_that_can_not_be_meant(
 )
 def test_a_choice_that_can_not_be_meant(refused: Refusal, choices: dict[str, object], told: str) -> None:
     assert told in refused(**choices)
+
+
+def test_a_pool_for_some_hosts_alone(refused: Refusal) -> None:
+    """The database hosts would take away what the web hosts go on using."""
+    pooled = {name: {**values, "site_pgbouncer": True} for name, values in GOOD_HOSTS["web"].items()}
+    assert "site_pgbouncer is not the same on all hosts: write it once, in" in refused(groups={"web": pooled})
 
 
 BACKUP = {"backup1": {"ansible_host": "192.0.2.51"}}
