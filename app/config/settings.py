@@ -32,7 +32,7 @@ MIDDLEWARE = [
     "django.middleware.http.ConditionalGetMiddleware",
     "people.middleware.EdgeCacheMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "people.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -88,7 +88,7 @@ CACHES: dict[str, dict[str, Any]] = {
     },
 }
 
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_ENGINE = "people.sessions"
 SESSION_SAVE_EVERY_REQUEST = False  # saving sends a cookie, and a response with a cookie is not cacheable
 # Messages live in the session: caches in front keep the session cookie and may drop every other one.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"

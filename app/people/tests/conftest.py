@@ -54,9 +54,9 @@ def user(db: None) -> User:
 
 @pytest.fixture
 def member(user: User) -> Client:
-    """A browser that is logged in."""
+    """A browser that is logged in, with the cookie that the site has set for it."""
     client = Client()
-    client.force_login(user)
+    assert client.post("/login/", {"username": user.username, "password": PASSWORD}).status_code == 302
     return client
 
 

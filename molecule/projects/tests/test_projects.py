@@ -143,7 +143,7 @@ def test_its_static_files_are_served_by_names_that_never_change(site: Site) -> N
 
 
 def test_a_member_logs_in(site: Site) -> None:
-    """Over TLS, with the session in the database and memcached."""
+    """Over TLS, with the session where Django keeps it by default, in the site's database."""
     password = secrets.token_urlsafe(12)
     account = ["--noinput", "--username=ida", "--email=ida@example.org"]
     manage(site.host, "createsuperuser", *account, DJANGO_SUPERUSER_PASSWORD=password)
@@ -155,7 +155,7 @@ def test_a_member_logs_in(site: Site) -> None:
     assert "sessionid" in visitor.cookies
     asked = "from django.conf import settings; print(settings.SESSION_ENGINE, settings.DATABASES['default']['ENGINE'])"
     assert manage(site.host, "shell", "-c", asked).split()[-2:] == [
-        "django.contrib.sessions.backends.cached_db",
+        "django.contrib.sessions.backends.db",
         "django.db.backends.postgresql",
     ]
 

@@ -76,8 +76,6 @@ if "default" not in _caches or "locmem" in _caches["default"].get("BACKEND", "")
             },
         },
     }
-if not hasattr(_project, "SESSION_ENGINE"):
-    SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
 STATIC_URL = os.environ["DJANGO_STATIC_URL"]
 STATIC_ROOT = os.environ["DJANGO_STATIC_ROOT"]
