@@ -2,9 +2,9 @@
 
 Patroni waits until the leader's lease has run out, which it takes no less than 20 s for, as a leader that is only slow
 must have ended by then. A whole host that is gone can be told from that: nothing answers at its address, not even its
-kernel, which accepts or refuses a connection however busy the host is. When that is so at LOOKS looks in a row, a
-second or more apart, the other standbys hear nothing either, and the leader does not say in etcd that it is there, then
-the synchronous standby takes the leader's lease away, and Patroni goes on as ever.
+kernel, which mostly accepts or refuses a connection however busy the host is. When that is so at LOOKS looks in a row,
+a second or more apart, the other standbys hear nothing either, and the leader does not say in etcd that it is there,
+then the synchronous standby takes the leader's lease away, and Patroni goes on as ever.
 
 Should the leader live all the same, cut off from etcd as well, it acknowledges nothing from then on: its writes wait
 for the standby that was synchronous, which leads. It could only let that go by a change of etcd's list of synchronous
@@ -29,7 +29,7 @@ LOOK = 1.0  # seconds from one look to the next at least, and for an answer
 REFRESH = 5.0  # seconds after which etcd is asked anew who leads
 REMEMBERED = 4  # seconds for which others believe what a member tells
 # What a network says of a host that is not there; of other faults this host has its own.
-GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT)
+GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN)
 FAULTS = (OSError, http.client.HTTPException, ValueError, KeyError)
 
 
@@ -61,7 +61,7 @@ class Etcd:
         self._members = members
         self._patroni = f"/hugproof/{scope}/"
         self._deaf = f"/hugproof.deaf/{scope}/"
-        self._here = f"/hugproof.here/{scope}"
+        self._here = f"/hugproof.here/{scope}/"
 
     def cluster(self) -> Cluster:
         """Who leads, and who else there is."""
@@ -79,21 +79,21 @@ class Etcd:
             synchronous=frozenset((sync.get("sync_standby") or "").split(",")),
             list_of_them=(keys["sync"]["value"], keys["sync"]["mod_revision"]) if "sync" in keys else ("", "0"),
             members=frozenset(key.removeprefix("members/") for key in keys if key.startswith("members/")),
-            deaf=self.deaf(),
+            deaf=self.deaf(name),
             paused=bool(config.get("pause")),
         )
 
-    def deaf(self) -> frozenset[str]:
-        """Members that don't hear the leader."""
-        return frozenset(self._below(self._deaf))
+    def deaf(self, leader: str) -> frozenset[str]:
+        """Members that don't hear a leader."""
+        return frozenset(self._below(f"{self._deaf}{leader}/"))
 
-    def does_not_hear(self, name: str) -> None:
-        """A member does not hear the leader; forgotten soon."""
-        self._tell(self._deaf + name)
+    def does_not_hear(self, leader: str, name: str) -> None:
+        """A member does not hear a leader; forgotten soon."""
+        self._tell(f"{self._deaf}{leader}/{name}")
 
-    def is_here(self) -> None:
-        """The leader, whom somebody does not hear, is there; forgotten soon."""
-        self._tell(self._here)
+    def is_here(self, leader: str) -> None:
+        """A leader whom somebody does not hear is there; forgotten soon."""
+        self._tell(self._here + leader)
 
     def give_up(self, cluster: Cluster, leader: Leader) -> bool:
         """Take the lease away, unless it is another's, another is synchronous, or the leader is there."""
@@ -101,7 +101,7 @@ class Etcd:
         value, revision = cluster.list_of_them
         unchanged = [
             {"key": _coded(key), "target": "MOD", "result": "EQUAL", "mod_revision": expected}
-            for key, expected in ((lease, leader.revision), (standbys, revision), (self._here, "0"))
+            for key, expected in ((lease, leader.revision), (standbys, revision), (self._here + leader.name, "0"))
         ]
         changes = [
             {"request_delete_range": {"key": _coded(lease)}},
@@ -182,20 +182,23 @@ class Watch:
         # One and the other, as Patroni accepts few at a time.
         heard = hears(leader.addresses[self._unheard % len(leader.addresses)])
         if heard:
-            self._heard, self._unheard = leader.name, 0
+            self._heard = leader.name
+        if heard is not False:
+            self._unheard = 0
+            return ""
         if leader.name != self._heard:
             return f"{leader.name} leads, and has not been heard yet"
-        self._unheard += heard is False
+        self._unheard += 1
         # In time for the others, and for the leader.
         if self._unheard >= self._looks - 2:
-            self._etcd.does_not_hear(self._name)
+            self._etcd.does_not_hear(leader.name, self._name)
         return self._silent(cluster, leader) if self._unheard >= self._looks and not cluster.paused else ""
 
     def _is_here(self) -> str:
         self._heard, self._unheard = "", 0
-        if not self._etcd.deaf():
+        if not self._etcd.deaf(self._name):
             return ""
-        self._etcd.is_here()
+        self._etcd.is_here(self._name)
         return "somebody does not hear this host, which leads on"
 
     def _silent(self, cluster: Cluster, leader: Leader) -> str:
@@ -205,7 +208,7 @@ class Watch:
         if self._name not in cluster.synchronous:
             return ""
         if not self._etcd.give_up(cluster, leader):
-            return f"{leader.name} is heard by nobody, and leads on: it says that it is there"
+            return f"{leader.name} is heard by nobody, and leads on: it says that it is there, or something has changed"
         self._heard, self._unheard, self._cluster = "", 0, None
         return f"{leader.name} is heard by nobody, and leads no more"
 
