@@ -41,8 +41,15 @@ class Drill:
     needs: Callable[[Target], str] = lambda _: ""
 
 
-# Takes hold of a host, and what it is called among its like.
+# Takes hold of a host, or of several.
 Choice = Callable[[Site], str]
+Choices = Callable[[Site], list[str]]
+
+
+def names_of(choice: Choice | Choices, site: Site) -> list[str]:
+    """The names of what is chosen."""
+    found = choice(site)
+    return [found] if isinstance(found, str) else found
 
 
 def member_of(group: str, place: int = 0) -> Choice:
@@ -68,16 +75,15 @@ def follower(*, synchronous: bool) -> Choice:
     return lambda site: site.standby(synchronous=synchronous)
 
 
-def groups(*names: str) -> Callable[[Site], list[str]]:
+def groups(*names: str) -> Choices:
     """All hosts of groups."""
     return lambda site: list(dict.fromkeys(host for name in names for host in site.target.groups[name]))
 
 
 @contextmanager
-def off(choice: Choice | Callable[[Site], list[str]], site: Site) -> Iterator[None]:
+def off(choice: Choice | Choices, site: Site) -> Iterator[None]:
     """Hosts lose their power, and get it back."""
-    chosen = choice(site)
-    names = [chosen] if isinstance(chosen, str) else chosen
+    names = names_of(choice, site)
     site.breaks(f"{', '.join(names)} off", *names)
     try:
         site.power.off(*names)
@@ -99,13 +105,15 @@ def cut(choice: Choice, site: Site) -> Iterator[None]:
 
 
 @contextmanager
-def split(site: Site) -> Iterator[None]:
-    """The leader and the others that vote on it do not reach each other; all others reach both sides."""
-    name = leader(site)
-    others = tuple(host for host in groups("dcs", "db")(site) if host != name)
-    site.breaks(f"{name} cut off from {', '.join(others)}", name)
+def split(choice: Choice | Choices, others: Choices, site: Site, *, lost: bool = False) -> Iterator[None]:
+    """Hosts and others do not reach each other; all the rest reach both sides. Where the hosts are `lost` by that,
+    others are asked about the cluster.
+    """
+    names = names_of(choice, site)
+    far = tuple(host for host in others(site) if host not in names)
+    site.breaks(f"{', '.join(names)} cut off from {', '.join(far)}", *(names if lost else []))
     try:
-        site.power.cut(name, others=others)
+        site.power.cut(*names, others=far)
         yield
     finally:
         site.power.mend()
@@ -233,18 +241,22 @@ def shared_address(target: Target) -> str:
     return needs("edge", 2)(target) or ("" if target.shared else "an address that the edge hosts share")
 
 
-def no_edge_in(*names: str) -> Callable[[Target], str]:
-    """Edge hosts that stay when all hosts of some groups are lost."""
+def apart(group: str, *others: str) -> Callable[[Target], str]:
+    """Hosts of a group that are in none of some others."""
 
     def lacks(target: Target) -> str:
-        lost = {host for name in names for host in target.groups[name]}
-        return "edge hosts of their own" if lost & set(target.groups["edge"]) else ""
+        there = {host for name in others for host in target.groups[name]}
+        return f"{group} hosts of their own" if there & set(target.groups[group]) else ""
 
     return lacks
 
 
-def _off(choice: Choice | Callable[[Site], list[str]]) -> Breaks:
+def _off(choice: Choice | Choices) -> Breaks:
     return functools.partial(off, choice)
+
+
+def _split(choice: Choice | Choices, *others: str, lost: bool = False) -> Breaks:
+    return functools.partial(split, choice, groups(*others), lost=lost)
 
 
 def _killed(choice: Choice, unit: str) -> Breaks:
@@ -256,8 +268,8 @@ def holder(site: Site) -> str:
     return site.holder()
 
 
-# Patroni takes 20 seconds of silence at least before it has another one lead; then there is an election, and the
-# application's connections have to find the new one.
+# A leader that is cut off from those that vote on it alone is given up when its lease has run out, which is 20 seconds
+# at least; then there is an election, and the application's connections have to find the new one.
 FAILOVER = 25.0
 
 Killed = functools.partial(Drill, by_itself=True)
@@ -293,21 +305,35 @@ DRILLS = {
     "off-edge-other": Drill("The other edge host loses its power.", _off(other_edge), needs=needs("edge", 2)),
     "off-backup": Drill("The backup host loses its power.", _off(member_of("backup")), needs=needs("backup")),
     "off-all-web": Drill(
-        "All web hosts lose their power.", _off(groups("web")), hold=40, limit=None, needs=no_edge_in("web")
+        "All web hosts lose their power.", _off(groups("web")), hold=40, limit=None, needs=apart("edge", "web")
     ),
-    "off-all-cache": Drill("All cache hosts lose their power.", _off(groups("cache")), needs=no_edge_in("cache")),
+    "off-all-cache": Drill("All cache hosts lose their power.", _off(groups("cache")), needs=apart("edge", "cache")),
     "off-all-db": Drill(
         "All database hosts lose their power.", _off(groups("db", "dcs")), hold=40, limit=None,
-        needs=no_edge_in("db", "dcs"),
+        needs=apart("edge", "db", "dcs"),
     ),
     "stop-all-web": Drill("The application stops on all web hosts.", stopped, hold=20, limit=None),
     "cut-db-leader": Drill(
         "The database host that leads loses its network.", functools.partial(cut, leader), hold=40, limit=FAILOVER
     ),
     "split-db-leader": Drill(
-        "The database host that leads and those that vote on it lose sight of each other.", split, hold=40,
-        limit=FAILOVER,
+        "The database host that leads and those that vote on it lose sight of each other.",
+        _split(leader, "dcs", "db", lost=True), hold=40, limit=FAILOVER,
     ),
+    "split-web-cache": Drill(
+        "The web hosts and the caches lose sight of each other.", _split(groups("web"), "cache"), hold=30,
+        needs=apart("web", "cache"),
+    ),
+    # Who is sent to that web host is not served until it is healed.
+    "split-web-db": Drill(
+        "A web host and the database hosts lose sight of each other.", _split(member_of("web"), "db"), hold=30,
+        limit=None, needs=apart("web", "db"),
+    ),
+    "split-edge-web": Drill(
+        "The edge host that visitors come in by and the web hosts lose sight of each other.", _split(holder, "web"),
+        hold=30, limit=None, needs=apart("edge", "web"),
+    ),
+    "split-edges": Drill("The edge hosts lose sight of each other.", _split(holder, "edge"), needs=shared_address),
     # What waits there keeps others away; it waits in vain.
     "hung-web": Drill("A web host's application hangs.", hung, hold=45, share=0.1, needs=needs("web", 2)),
     "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1), limit=FAILOVER),
