@@ -102,9 +102,9 @@ def test_a_number_of_deciding_hosts_that_can_not_be_meant(
         ({}, "patroni_password is not set, or shorter than 8 characters"),
         (
             {"patroni_ttl": 15},
-            "patroni_ttl is 15, patroni_loop_wait 12, patroni_retry_timeout 4: write a patroni_ttl of",
+            "patroni_ttl is 15, patroni_loop_wait 8, patroni_retry_timeout 6: write a patroni_ttl of",
         ),
-        ({"patroni_loop_wait": 13}, "and of at least loop_wait + 2 * retry_timeout."),
+        ({"patroni_loop_wait": 9}, "and of at least loop_wait + 2 * retry_timeout."),
         ({"patroni_silent_seconds": 2}, "patroni_silent_seconds is 2: write 3 or more"),
     ],
     ids=["no password", "too short", "does not fit", "hasty"],
