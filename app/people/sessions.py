@@ -50,13 +50,13 @@ class SessionStore(cached_db.SessionStore):
 
     def save(self, must_create: bool = False) -> None:
         if self.session_key is None:
-            return self.create()
+            self.create()
+            return
         data = self._get_session(no_load=must_create)
         data[SAVE] = self.known_save = get_random_string(8)
         db.SessionStore.save(self, must_create)
         self.keep_copy(data, self.get_expiry_age())
         self.modified = True  # and the response has to say so
-        return None
 
     async def asave(self, must_create: bool = False) -> None:
         await sync_to_async(self.save)(must_create)

@@ -27,7 +27,7 @@ from loadtest.target import LoadError, Target
 RUNG = "cached"
 # Seconds under load before anything is broken, and after everything is whole again.
 CALM = 5.0
-# A leader renews its lease this often (patroni_loop_wait): a fixed moment would always meet the same age of it.
+# A leader renews its lease within that (patroni_loop_wait): a fixed moment would always meet the same age of it.
 PHASE = 12.0
 # So long everything has to be served before it counts as served again.
 QUIET = 4.0
