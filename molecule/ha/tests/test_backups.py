@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +148,7 @@ def test_a_backup_can_be_made_at_any_time(keeper: Host, cluster: Cluster) -> Non
     made = backups(keeper)
     assert len(made) == before + 1
     assert made[-1]["type"] == "diff"
+    assert "incr" in {backup["type"] for backup in made}, "made with the restore point"
     assert "write full, diff" in run(BACKUP, cluster.inventory, type="half").failed().words
 
 
@@ -163,13 +164,38 @@ def test_nobody_can_read_the_repository_without_the_passphrase(keeper: Host) -> 
     assert beginnings == "Salted__" * int(keeper.check_output(f"{files} | wc -l"))
 
 
-def test_an_unreachable_repository_raises_an_alarm_that_ends(
-    leader: Host, keeper: Host, cluster: Cluster, new_visitor: Callable[[], Browser]
-) -> None:
-    """Meanwhile the site is up, and what is written is kept."""
+@contextmanager
+def away(cluster: Cluster, keeper: Host) -> Iterator[None]:
+    """The host that keeps the backups has no power."""
     name = cluster.groups["backup"][0]
     lab(cluster.inventory, "stop", "--hard", name)
     try:
+        yield
+        refused = run(RESTORE, cluster.inventory).failed()
+        assert f"{name}, which keeps the backups, can't be reached" in refused.words
+    finally:
+        lab(cluster.inventory, "start", name)
+    eventually(lambda: keeper.service("pgbackrest").is_running)
+
+
+@contextmanager
+def full(cluster: Cluster, keeper: Host) -> Iterator[None]:
+    """The repository has no room for what is archived: a file system of a page, in memory, is where it would go."""
+    place = keeper.check_output(f"ls -d /var/lib/pgbackrest/archive/{APPLICATION}/*-1")
+    keeper.check_output(f"mount -t tmpfs -o size=4k,mode=0750,uid=postgres,gid=postgres full {place}")
+    try:
+        yield
+    finally:
+        keeper.check_output(f"umount {place}")
+
+
+@pytest.mark.parametrize("missing", [away, full], ids=["away", "full"])
+def test_a_repository_that_takes_nothing_raises_an_alarm_that_ends(
+    leader: Host, keeper: Host, cluster: Cluster, new_visitor: Callable[[], Browser],
+    missing: Callable[[Cluster, Host], AbstractContextManager[None]],
+) -> None:  # fmt: skip
+    """Meanwhile the site is up, and what is written is kept."""
+    with missing(cluster, keeper):
         query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
         eventually(lambda: leader.run("systemctl start hugproof-archive-check").rc != 0, limit=120)
         assert "hugproof-archive-check" in leader.check_output("systemctl --failed --no-legend --plain")
@@ -178,12 +204,7 @@ def test_an_unreachable_repository_raises_an_alarm_that_ends(
         assert waiting(leader) > 0
         assert new_visitor().get(f"/?unseen={secrets.token_hex(8)}").status == 200
         query(leader, "CREATE TABLE kept (row text); DROP TABLE kept")
-        refused = run(RESTORE, cluster.inventory).failed()
-        assert f"{name}, which keeps the backups, can't be reached" in refused.words
-    finally:
-        lab(cluster.inventory, "start", name)
 
-    eventually(lambda: keeper.service("pgbackrest").is_running)
     # A new segment wakes the archiver; else it would try again within a minute.
     query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
     eventually(lambda: waiting(leader) == 0, limit=120)
@@ -268,6 +289,15 @@ def test_in_place_asked_twice_brings_back_the_moment(
     assert (status, report["passed"]) == (0, True), report
 
 
+def test_the_two_newest_full_backups_are_kept(keeper: Host) -> None:
+    keeper.check_output("systemctl start pgbackrest-backup@full")
+    before = [backup["label"] for backup in backups(keeper) if backup["type"] == "full"]
+    keeper.check_output("systemctl start pgbackrest-backup@full")
+    after = [backup["label"] for backup in backups(keeper) if backup["type"] == "full"]
+    assert (len(before), len(after), after[0]) == (2, 2, before[1])
+    assert not keeper.file(f"{REPOSITORY}/{before[0]}").exists
+
+
 @pytest.fixture
 def source(hosts: dict[str, Host], cluster: Cluster) -> Host:
     """The web host whose uploaded files are backed up."""
@@ -302,6 +332,15 @@ def test_an_uploaded_file_that_is_gone_comes_back(source: Host, cluster: Cluster
     run(RESTORE_FILES, cluster.inventory, into=into).succeeded()
     assert source.check_output("cd %s/*/; ls; cat two", into).split() == ["one", "two", "before"]
     source.check_output("rm -r %s %s", place, into)
+
+
+def test_backups_and_drills_have_their_hours(keeper: Host, source: Host, leader: Host) -> None:
+    kept = ("pgbackrest-backup@full", "pgbackrest-backup@incr", "hugproof-restore-drill", "hugproof-files-check")
+    for host, units in ((keeper, kept), (source, ("hugproof-files-backup",)), (leader, ("hugproof-archive-check",))):
+        waiting_for = {
+            row["unit"]: row["next"] for row in json.loads(host.check_output("systemctl list-timers -o json"))
+        }
+        assert all(waiting_for[f"{unit}.timer"] for unit in units)
 
 
 def test_a_web_host_may_add_to_the_backups_and_not_delete_them(source: Host) -> None:

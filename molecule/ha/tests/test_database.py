@@ -49,6 +49,20 @@ def test_what_is_acknowledged_is_on_two_hosts(database: Database) -> None:
         == database.synchronous()
     )
     assert database.query(leader, "SHOW data_checksums") == "on"
+    # And the leader keeps for every standby what it has not had yet.
+    slots = "SELECT string_agg(slot_name, ' ' ORDER BY slot_name) FROM pg_replication_slots WHERE active"
+    assert database.query(leader, slots).split() == sorted(set(database.names) - {leader})
+
+
+def test_a_watchdog_is_for_patroni_to_open(database: Database, hosts: dict[str, Host]) -> None:
+    """Hosts of the lab have none: a file stands in for it, on a standby, which does not open it."""
+    host = hosts[database.synchronous()]
+    host.check_output("touch /dev/watchdog")
+    try:
+        host.check_output("systemctl restart 'patroni@*'")
+        assert host.file("/dev/watchdog").user == "postgres"
+    finally:
+        host.check_output("rm /dev/watchdog")
 
 
 def test_a_run_for_one_member_changes_nothing(cluster: Cluster, database: Database) -> None:

@@ -53,6 +53,8 @@ def test_the_application_goes_through_it(pooled: None, web: list[Host]) -> None:
     connections = "ss -Htn state established dport = :"
     assert [host.check_output(f"{connections}6432") != "" for host in web] == [True] * len(web)
     assert [host.check_output(f"{connections}5432") for host in web] == [""] * len(web)
+    cursors = "from django.db import connection; print(connection.settings_dict['DISABLE_SERVER_SIDE_CURSORS'])"
+    assert web[0].check_output("hugproof-manage shell -v0 -c %s", cursors) == "True"
 
 
 def test_new_connections_find_the_leader_whoever_that_is(
