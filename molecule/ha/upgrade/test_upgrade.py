@@ -1,0 +1,125 @@
+"""The database goes from Debian 12's PostgreSQL to Debian 13's, under visitors: halfway, there, back, and for good."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from loadtest.plays import Run, run
+from loadtest.results import failures
+from testinfra.host import Host
+
+from support.cluster import Cluster
+from support.database import Database
+from support.traffic import Visitors
+from support.wait import eventually
+
+UPGRADE = "playbooks/upgrade_postgres.yml"
+OLD, NEW = "15", "17"
+# As on hosts that came from Debian 12: what that had can be installed still, and nothing is taken from there unasked.
+OFFER = """
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+    [ ! -s "$file" ] || sed s/trixie/bookworm/g "$file" >"/etc/apt/sources.list.d/bookworm-${file##*/}"
+done
+printf 'Package: *\\nPin: release n=bookworm*\\nPin-Priority: 50\\n' >/etc/apt/preferences.d/bookworm
+"""
+# While the upgrade moves the data: pg_upgrade alone, not its check before.
+KILL = f"""
+until grep -q moving /var/lib/postgresql/{OLD}/upgrading 2>/dev/null && pid=$(pgrep -x pg_upgrade); do sleep 0.05; done
+kill -9 $pid
+"""
+CACHED = {"home", "hot profile"}
+
+
+@pytest.fixture(scope="module")
+def database(cluster: Cluster, hosts: dict[str, Host]) -> Database:
+    """The cluster, with the older version."""
+    for name in cluster.groups["db"]:
+        hosts[name].check_output("sh -c %s", OFFER)
+    run("site.yml", cluster.inventory, postgres_version=int(OLD)).succeeded()
+    return Database(cluster, hosts)
+
+
+@pytest.fixture(autouse=True)
+def whole(database: Database) -> Iterator[None]:
+    eventually(database.is_whole, limit=90)
+    yield
+    eventually(database.is_whole, limit=90)
+
+
+def versions(database: Database) -> set[str]:
+    return {database.query(name, "SHOW server_version").split(".")[0] for name in database.names}
+
+
+def write(database: Database) -> str:
+    """Write a row, and return its name."""
+    row, leader = f"row-{secrets.token_hex(4)}", database.leader()
+    database.query(leader, "CREATE TABLE IF NOT EXISTS probe (row text)")
+    database.query(leader, f"INSERT INTO probe VALUES ('{row}')")
+    return row
+
+
+def rows(database: Database) -> list[str]:
+    return database.query(database.leader(), "SELECT row FROM probe").split()
+
+
+def upgraded(cluster: Cluster, comers: Visitors) -> Run:
+    """Upgrade while visitors come, who get every cached page."""
+    with comers.meanwhile("cached"):
+        done = run(UPGRADE, cluster.inventory).succeeded()
+    failed = failures(comers.visits[-1].recorded)
+    assert not CACHED & set(failed), failed
+    [pause] = re.findall(r"Nobody could write for ([0-9.]+) s", done.words)
+    print(f"nobody could write for {pause} s; failed meanwhile: {failed}")
+    return done
+
+
+def test_an_upgrade_that_dies_halfway_leaves_the_old_version_with_all_that_was_written(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    row, leader = write(database), database.leader()
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(hosts[leader].check_output, "timeout 600 sh -c %s", KILL)
+        done = run(UPGRADE, cluster.inventory).failed()
+        killed.result()
+    assert f"PostgreSQL {OLD} serves again, with all that it had when it stopped" in done.words
+    assert versions(database) == {OLD}
+    assert row in rows(database)
+
+
+def test_the_new_version_has_all_that_was_written_and_the_way_back_is_there(
+    cluster: Cluster, database: Database, comers: Visitors
+) -> None:
+    before = write(database)
+    upgraded(cluster, comers)
+    assert versions(database) == {NEW}
+    since = write(database)
+    assert {before, since} <= set(rows(database))
+    run("site.yml", cluster.inventory).succeeded()
+    assert set(run("site.yml", cluster.inventory).succeeded().changed.values()) == {0}
+
+    refused = run(UPGRADE, cluster.inventory, state="back").failed()
+    assert f"Back to PostgreSQL {OLD} means: everything that was written since" in refused.words
+    assert since in rows(database)
+    run(UPGRADE, cluster.inventory, state="back", lose_writes=True).succeeded()
+    assert versions(database) == {OLD}
+    assert (before in rows(database), since in rows(database)) == (True, False)
+
+
+def test_in_the_end_nothing_is_left_of_the_old_version(
+    cluster: Cluster, database: Database, comers: Visitors, hosts: dict[str, Host]
+) -> None:
+    row = write(database)
+    upgraded(cluster, comers)
+    run(UPGRADE, cluster.inventory, state="final").succeeded()
+    run("site.yml", cluster.inventory).succeeded()
+    for name in database.names:
+        assert not hosts[name].package(f"postgresql-{OLD}").is_installed
+        assert hosts[name].check_output("ls /var/lib/postgresql").split() == [NEW]
+    assert row in rows(database)
+    [keeper] = cluster.groups["backup"]
+    hosts[keeper].check_output("systemctl start hugproof-restore-drill")
+    assert set(run("site.yml", cluster.inventory).succeeded().changed.values()) == {0}
