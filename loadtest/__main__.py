@@ -300,7 +300,7 @@ def _deploys(options: argparse.Namespace) -> None:
 def _drills(options: argparse.Namespace) -> int:
     file = options.reports / "drills.json"
     if options.list:
-        for name, one in catalogue.chosen(options.only).items():
+        for name, one in (catalogue.chosen(options.only) if options.only else catalogue.DRILLS).items():
             print(f"{name:18}{one.says}")
         return 0
     if options.summary:

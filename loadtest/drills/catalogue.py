@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from loadtest.drills.disks import full_logs, full_wal
 from loadtest.drills.site import Site, within
-from loadtest.plays import run
+from loadtest.plays import Run, run
 from loadtest.target import LoadError, Target
 
 REBOOT_SECONDS = 3600
+UPGRADE = "playbooks/upgrade_postgres.yml"
+UPGRADE_SECONDS = 900
 # A service that is killed is back by itself within so many seconds, or it is complained of.
 COMES_BACK = 30.0
 ON_EDGE = 5.0
@@ -27,6 +29,7 @@ class Drill:
 
     `hold`: seconds that it stays broken at least. `limit`, `share`, `in_flight`, `whole`: as figures.faults has them.
     `needs`: what keeps the drill from a cluster, in words; empty when it can take place.
+    `before`: has everything as it has to be before the drill begins. `named`: it takes place only when it is named.
     """
 
     says: str
@@ -39,6 +42,8 @@ class Drill:
     by_itself: bool = False
     planned: bool = False
     needs: Callable[[Target], str] = lambda _: ""
+    before: Callable[[Site], object] = lambda _: None
+    named: bool = False
 
 
 # Takes hold of a host, or of several.
@@ -216,19 +221,34 @@ def errors(site: Site) -> Iterator[None]:
         site.query(f"ALTER DATABASE {name} CONNECTION LIMIT {before}", "postgres")
 
 
-def play(playbook: str, limit: float, what: str, **variables: object) -> Breaks:
-    """A playbook runs, which is not to be noticed."""
+def play(playbook: str, limit: float, what: str, says: str = "", **variables: object) -> Breaks:
+    """A playbook runs, which is not to be noticed, and `says` something when it has had anything to do."""
 
     @contextmanager
     def runs(site: Site) -> Iterator[None]:
         site.breaks(what)
-        done = run(playbook, site.target.inventory, patience=limit, **variables)
-        if done.returncode:
-            raise LoadError(f"{playbook} failed:\n{done.output[-3000:]}")
+        if says not in played(site, playbook, limit, **variables).words:
+            raise LoadError(f"{playbook} had nothing to do.")
         site.mark("done")
         yield
 
     return runs
+
+
+def played(site: Site, playbook: str, limit: float, **variables: object) -> Run:
+    """What a playbook said that has run, in `limit` seconds. Raises LoadError when it failed."""
+    done = run(playbook, site.target.inventory, patience=limit, **variables)
+    if done.returncode:
+        raise LoadError(f"{playbook} failed:\n{done.output[-3000:]}")
+    return done
+
+
+def older_postgres(site: Site) -> None:
+    """Where the database has been upgraded, it has gone back. Raises LoadError when it can't."""
+    if site.hosts.run(leader(site), "find", "/var/lib/postgresql", "-maxdepth", "2", "-name", "upgraded"):
+        played(site, UPGRADE, UPGRADE_SECONDS, state="back", lose_writes=True)
+        if missing := site.wait_until_whole(UPGRADE_SECONDS):
+            raise LoadError(f"Back on the older PostgreSQL, the site is not whole: {missing}")
 
 
 def needs(group: str, count: int = 1) -> Callable[[Target], str]:
@@ -352,14 +372,19 @@ DRILLS = {
         play("playbooks/upgrade_os.yml", REBOOT_SECONDS, "All hosts reboot in turn", base_reboot="always"),
         hold=0, planned=True,
     ),
+    "upgrade": Drill(
+        "The database goes to another version of PostgreSQL.",
+        play(UPGRADE, UPGRADE_SECONDS, "PostgreSQL is upgraded", "Nobody could write for"),
+        hold=0, limit=30, whole=300, planned=True, before=older_postgres, named=True,
+    ),
 }  # fmt: skip
 
 
 def chosen(names: list[str] | None) -> dict[str, Drill]:
-    """The drills of these names, or all.
+    """The drills of these names, or all that need not be named.
 
     Raises LoadError, which lists the names there are, for one that there is not.
     """
     if unknown := [name for name in names or [] if name not in DRILLS]:
         raise LoadError(f"There is no drill {', '.join(unknown)}; there are {', '.join(DRILLS)}.")
-    return {name: drill for name, drill in DRILLS.items() if not names or name in names}
+    return {name: drill for name, drill in DRILLS.items() if (name in names if names else not drill.named)}

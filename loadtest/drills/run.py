@@ -165,6 +165,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
 
     Raises LoadError when it could not be carried out.
     """
+    drill.before(site)
     site.begins()
     site.new_table()
     damaged_before = site.checksum_failures()

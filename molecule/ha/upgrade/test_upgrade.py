@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from loadtest.plays import Run, run
@@ -19,13 +20,8 @@ from support.wait import eventually
 
 UPGRADE = "playbooks/upgrade_postgres.yml"
 OLD, NEW = "15", "17"
-# As on hosts that came from Debian 12: what that had can be installed still, and nothing is taken from there unasked.
-OFFER = """
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
-    [ ! -s "$file" ] || sed s/trixie/bookworm/g "$file" >"/etc/apt/sources.list.d/bookworm-${file##*/}"
-done
-printf 'Package: *\\nPin: release n=bookworm*\\nPin-Priority: 50\\n' >/etc/apt/preferences.d/bookworm
-"""
+# What an older Debian had can be installed, as on hosts that came from there.
+OFFER = (Path(__file__).parent / "debian12.sh").read_text()
 # While the upgrade moves the data: pg_upgrade alone, not its check before.
 KILL = f"""
 until grep -q moving /var/lib/postgresql/{OLD}/upgrading 2>/dev/null && pid=$(pgrep -x pg_upgrade); do sleep 0.05; done
