@@ -57,6 +57,17 @@ def test_the_application_goes_through_it(pooled: None, web: list[Host]) -> None:
     assert web[0].check_output("hugproof-manage shell -v0 -c %s", cursors) == "True"
 
 
+def test_a_setting_that_pgbouncer_does_not_know_is_told_and_not_written(
+    pooled: None, cluster: Cluster, hosts: dict[str, Host]
+) -> None:
+    settings = [hosts[name].file("/etc/pgbouncer/pgbouncer.ini") for name in cluster.groups["db"]]
+    before = [file.sha256sum for file in settings]
+    wrong = {"site_pgbouncer": True, "pgbouncer_settings": {"nonsense": 4}}
+    assert "unknown parameter: pgbouncer/nonsense" in run("site.yml", cluster.inventory, **wrong).failed().words
+    assert [file.sha256sum for file in settings] == before
+    assert len(serving(cluster, hosts)) == 1
+
+
 def test_new_connections_find_the_leader_whoever_that_is(
     pooled: None, cluster: Cluster, database: Database, hosts: dict[str, Host], web: list[Host]
 ) -> None:
