@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 # What the cache has had when a drill begins.
 CACHED = ("home", "hot profile")
+# Who leads the database when no host does.
+NOBODY = "nobody"
 # A shorter pause between two answers is none: a busy machine makes such.
 NOTICEABLE = 2.0
 
@@ -114,8 +116,8 @@ def _seconds(value: float | None) -> str:
 
 
 HEAD = (
-    "drill", "runs", "passed", "cached failed", "others failed", "pause of cached pages", "reads served again",
-    "writes served again", "pause of writes", "whole again", "acknowledged writes", "lost",
+    "drill", "runs", "passed", "cached failed", "others failed", "pause of cached pages", "leader given up",
+    "reads served again", "writes served again", "pause of writes", "whole again", "acknowledged writes", "lost",
 )  # fmt: skip
 
 
@@ -136,6 +138,7 @@ def _row(drill: str, runs: list[dict[str, Any]]) -> list[str]:
         _failed(cached),
         _failed(others),
         _spread(run["services"]["cached"]["pause"] for run in good if "cached" in run["services"]),
+        _spread(next((at for at, text in run["marks"] if at > 0 and text == f"{NOBODY} leads"), None) for run in good),
         _spread(_until_served(run, "reads") for run in good),
         _spread(_until_served(run, "writes") for run in good),
         _spread(run["services"]["writes"]["pause"] for run in good if "writes" in run["services"]),

@@ -176,7 +176,7 @@ def run(site: Site, drill: Drill, plan: Plan, rate: float) -> dict[str, Any]:
         load.traffic(site.target, RUNG, plan, Load(rate=rate, each=True)) as traffic,
         site.reader.reading() as reads,
         Writers(site.hosts).writing() as writers,
-        asking(lambda: site.leader() or "nobody", lambda name: site.mark(f"{name} leads")),
+        asking(lambda: site.leader() or figures.NOBODY, lambda name: site.mark(f"{name} leads")),
     ):
         time.sleep(CALM + random.uniform(0, PHASE))
         with drill.breaks(site):

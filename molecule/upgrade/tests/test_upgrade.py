@@ -33,7 +33,7 @@ CACHED = {"home", "hot profile"}
 @pytest.fixture(scope="module")
 def database(cluster: Cluster, hosts: dict[str, Host]) -> Database:
     """The cluster, with the older version."""
-    for name in cluster.groups["db"]:
+    for name in (*cluster.groups["db"], *cluster.groups["backup"]):
         hosts[name].check_output("sh -c %s", OFFER)
     run("site.yml", cluster.inventory, postgres_version=int(OLD)).succeeded()
     return Database(cluster, hosts)
