@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from loadtest.drills.disks import full_logs, full_wal
+from loadtest.drills.disks import full_logs, full_wal, full_web
 from loadtest.drills.site import Site, within
 from loadtest.plays import Run, run
 from loadtest.target import LoadError, Target
@@ -175,6 +177,30 @@ def hung(site: Site) -> Iterator[None]:
         yield
     finally:
         site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
+
+
+@contextmanager
+def out_of_memory(site: Site) -> Iterator[None]:
+    """A web host has no memory left: its kernel kills a process of the application's, the largest, again and again."""
+    name, unit = site.target.groups["web"][0], site.target.application
+    group = f"/sys/fs/cgroup/system.slice/{unit}.service/cgroup.procs"
+    largest = f"kill -9 $(ps -o pid= --sort=-rss -p $(paste -sd, {group}) | head -n1)"
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(1):
+            # All of them may have just ended.
+            with contextlib.suppress(LoadError):
+                site.hosts.run(name, "sh", "-c", largest)
+
+    site.breaks(f"{unit} on {name} has no memory")
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        killer.join()
 
 
 @contextmanager
@@ -356,12 +382,14 @@ DRILLS = {
     "split-edges": Drill("The edge hosts lose sight of each other.", _split(holder, "edge"), needs=shared_address),
     # What waits there keeps others away; it waits in vain.
     "hung-web": Drill("A web host's application hangs.", hung, hold=45, share=0.1, needs=needs("web", 2)),
+    "memory-web": Drill("A web host has no memory for its application.", out_of_memory, needs=needs("web", 2)),
     "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1), limit=FAILOVER),
     "etcd-majority": Drill("Two of three etcd are gone.", etcd_stopped(2), hold=45, limit=None),
     "errors": Drill("The application answers everything with an error.", errors, hold=30, limit=None),
     "full-db": Drill(
         "The disk of the leader's write-ahead log is full.", full_wal, hold=30, limit=FAILOVER, whole=240
     ),
+    "full-web": Drill("The disk of a web host is full.", full_web, needs=needs("web", 2)),
     "full-edge": Drill("The log disk of the edge host that visitors come in by is full.", full_logs),
     "switchover": Drill(
         "Another database host leads, as planned.",

@@ -35,6 +35,28 @@ def full_logs(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def full_web(site: Site) -> Iterator[None]:
+    """A web host's disk is full where its application and its journal write: small ones in memory, of their own."""
+    name, unit, journal = site.target.groups["web"][0], site.target.application, "/var/log/journal"
+    process = site.hosts.run(name, "systemctl", "show", "--property=MainPID", "--value", unit).strip()
+    # Its /tmp is its own, and so is what is mounted there.
+    inside = ("nsenter", f"--target={process}", "--mount")
+    small = ("mount", "-t", "tmpfs", "-o", "size=4k", "drill")
+    site.hosts.run(name, "mkdir", "-p", journal)
+    site.hosts.run(name, *small, journal)
+    try:
+        site.hosts.run(name, *inside, *small, "/tmp")  # noqa: S108
+        site.breaks(f"disk of {name} full")
+        site.hosts.run(name, "journalctl", "--rotate")
+        site.hosts.run(name, *inside, "sh", "-c", FILL.format(place="/tmp"))  # noqa: S108
+        yield
+    finally:
+        site.hosts.run(name, *inside, "umount", "--lazy", "/tmp")  # noqa: S108
+        site.hosts.run(name, "umount", "--lazy", journal)
+        site.hosts.run(name, "journalctl", "--rotate")
+
+
+@contextmanager
 def full_wal(site: Site) -> Iterator[None]:
     """The leader's write-ahead log has a small disk of its own, which fills up."""
     name = site.standby(synchronous=True)
