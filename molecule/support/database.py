@@ -69,6 +69,10 @@ class Database:
             and {"sync_standby"} <= {member["role"] for member in members.values()}
         )
 
+    def version(self) -> str:
+        """The major version that the leader runs."""
+        return self.query(self.leader(), "SHOW server_version").split(".")[0]
+
     def query(self, name: str, statement: str) -> str:
         """One value of a query on a member, asked as the superuser."""
         return str(self.hosts[name].check_output("cd /; sudo -u postgres psql --no-psqlrc -tAc %s", statement))

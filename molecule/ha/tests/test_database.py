@@ -155,9 +155,10 @@ def test_a_member_that_has_lost_its_disk_comes_back(
     cluster: Cluster, database: Database, hosts: dict[str, Host]
 ) -> None:
     """Of the cluster that decides as well: the others still count the member that was lost."""
-    name = database.synchronous()
-    hosts[name].check_output("systemctl disable --now etcd patroni@17-main")
-    hosts[name].check_output("rm -r /var/lib/etcd/hugproof /var/lib/postgresql/17/main /etc/patroni/17-main.yml")
+    name, version = database.synchronous(), database.version()
+    hosts[name].check_output(f"systemctl disable --now etcd patroni@{version}-main")
+    data = f"/var/lib/postgresql/{version}/main"
+    hosts[name].check_output(f"rm -r /var/lib/etcd/hugproof {data} /etc/patroni/{version}-main.yml")
     run("site.yml", cluster.inventory, "--limit", name).succeeded()
     assert database.members()[name]["timeline"] == database.members()[database.leader()]["timeline"]
     health = "ETCDCTL_API=3 etcdctl --endpoints=%s endpoint health"
@@ -224,14 +225,14 @@ def test_a_leader_leads_on_while_somebody_hears_it_or_it_says_that_it_is_there(
 
 def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts: dict[str, Host]) -> None:
     """Or a killed server would be away until Patroni looks again."""
-    leader = hosts[database.leader()]
-    number = "cat /run/postgresql/17-main.pid"
+    leader, version = hosts[database.leader()], database.version()
+    number = f"cat /run/postgresql/{version}-main.pid"
     before, since = leader.check_output(number), leader.check_output("date '+%F %T'")
     leader.check_output(f"kill -9 {before}")
     eventually(lambda: leader.check_output(number) != before, limit=60)
     eventually(database.is_whole, limit=60)
     said = leader.check_output(
-        "journalctl --unit=hugproof-postgres-watch@17-main --identifier=python3 --output=cat --since=%s", since
+        f"journalctl --unit=hugproof-postgres-watch@{version}-main --identifier=python3 --output=cat --since=%s", since
     )
     # Patroni may end it once more itself, on the way back.
     assert set(said.splitlines()) == {"PostgreSQL has ended: Patroni is told"}

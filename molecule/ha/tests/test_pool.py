@@ -71,15 +71,16 @@ def test_a_setting_that_pgbouncer_does_not_know_is_told_and_not_written(
 def test_new_connections_find_the_leader_whoever_that_is(
     pooled: None, cluster: Cluster, database: Database, hosts: dict[str, Host], web: list[Host]
 ) -> None:
+    version = database.version()
     for change in (None, "restart", "switchover", "kill"):
         leader = database.leader()
         if change == "restart":
-            command = "patronictl --config-file /etc/patroni/17-main.yml restart --force %s %s"
+            command = f"patronictl --config-file /etc/patroni/{version}-main.yml restart --force %s %s"
             hosts[leader].check_output(command, APPLICATION, leader)
         elif change == "switchover":
             run("playbooks/switchover.yml", cluster.inventory).succeeded()
         elif change == "kill":
-            hosts[leader].check_output("kill -9 $(cat /run/postgresql/17-main.pid)")
+            hosts[leader].check_output(f"kill -9 $(cat /run/postgresql/{version}-main.pid)")
         eventually(lambda: writes(cluster, web[0]), limit=60)
         eventually(lambda: serving(cluster, hosts) == [database.leader()], limit=60)
         eventually(database.is_whole, limit=90)

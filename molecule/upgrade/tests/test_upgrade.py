@@ -41,9 +41,13 @@ def database(cluster: Cluster, hosts: dict[str, Host]) -> Database:
 
 @pytest.fixture(autouse=True)
 def whole(database: Database) -> Iterator[None]:
+    """Before and after each test the cluster is, and all that is written gets into the archive."""
     eventually(database.is_whole, limit=90)
     yield
     eventually(database.is_whole, limit=90)
+    database.query(database.leader(), "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
+    waiting = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ '[.]ready$'"
+    eventually(lambda: database.query(database.leader(), waiting) == "0", limit=90)
 
 
 def versions(database: Database) -> set[str]:
