@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from loadtest.drills.site import Site, within
 from loadtest.plays import run
@@ -37,23 +37,23 @@ def full_logs(site: Site) -> Iterator[None]:
 @contextmanager
 def full_web(site: Site) -> Iterator[None]:
     """A web host's disk is full where its application and its journal write: small ones in memory, of their own."""
-    name, unit, journal = site.target.groups["web"][0], site.target.application, "/var/log/journal"
+    name, unit = site.target.groups["web"][0], site.target.application
+    kept = site.hosts.run(name, "find", "/run/log", "/var/log", "-maxdepth", "1", "-name", "journal").split()
+    journal = kept[-1]
     process = site.hosts.run(name, "systemctl", "show", "--property=MainPID", "--value", unit).strip()
     # Its /tmp is its own, and so is what is mounted there.
     inside = ("nsenter", f"--target={process}", "--mount")
     small = ("mount", "-t", "tmpfs", "-o", "size=4k", "drill")
-    site.hosts.run(name, "mkdir", "-p", journal)
-    site.hosts.run(name, *small, journal)
-    try:
+    with ExitStack() as healing:
+        site.hosts.run(name, *small, journal)
+        healing.callback(site.hosts.run, name, "journalctl", "--rotate")
+        healing.callback(site.hosts.run, name, "umount", "--lazy", journal)
         site.hosts.run(name, *inside, *small, "/tmp")  # noqa: S108
+        healing.callback(site.hosts.run, name, *inside, "umount", "--lazy", "/tmp")  # noqa: S108
         site.breaks(f"disk of {name} full")
         site.hosts.run(name, "journalctl", "--rotate")
         site.hosts.run(name, *inside, "sh", "-c", FILL.format(place="/tmp"))  # noqa: S108
         yield
-    finally:
-        site.hosts.run(name, *inside, "umount", "--lazy", "/tmp")  # noqa: S108
-        site.hosts.run(name, "umount", "--lazy", journal)
-        site.hosts.run(name, "journalctl", "--rotate")
 
 
 @contextmanager
