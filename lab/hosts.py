@@ -145,10 +145,13 @@ def start(machine: Machine) -> subprocess.Popen[bytes]:
 
 
 def pull_the_plug(machine: Machine) -> None:
-    """Kill all of a host at once and forget its cgroup; fine when it does not run."""
+    """Kill all of a host at once and forget its cgroup; fine when it does not run.
+
+    The network first: a host without power says no farewell to those it is connected with, as the kernel would here.
+    """
+    network.unplug(machine.network, machine.nspawn)
     cgroups.kill(machine.cgroup)
     cgroups.remove(machine.cgroup)
-    network.unplug(machine.network, machine.nspawn)
     network.cut_connections([machine.host.address])
 
 

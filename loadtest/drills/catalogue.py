@@ -362,6 +362,10 @@ DRILLS = {
     "cut-db-leader": Drill(
         "The database host that leads loses its network.", functools.partial(cut, leader), hold=40, limit=FAILOVER
     ),
+    "cut-db-standby": Drill(
+        "The synchronous standby loses its network.", functools.partial(cut, follower(synchronous=True)), hold=40,
+        limit=FAILOVER,
+    ),
     "split-db-leader": Drill(
         "The database host that leads and those that vote on it lose sight of each other.",
         _split(leader, "dcs", "db", lost=True), hold=40, limit=FAILOVER,
