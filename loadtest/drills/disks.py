@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -49,7 +50,9 @@ def full_web(site: Site) -> Iterator[None]:
         healing.callback(site.hosts.run, name, "journalctl", "--rotate")
         healing.callback(site.hosts.run, name, "umount", "--lazy", journal)
         site.hosts.run(name, *inside, *small, "/tmp")  # noqa: S108
-        healing.callback(site.hosts.run, name, *inside, "umount", "--lazy", "/tmp")  # noqa: S108
+        # With the process its /tmp would be gone, too.
+        undo = f"{shlex.join(inside)} umount --lazy /tmp || ! kill -0 {process}"
+        healing.callback(site.hosts.run, name, "sh", "-c", undo)
         site.breaks(f"disk of {name} full")
         site.hosts.run(name, "journalctl", "--rotate")
         site.hosts.run(name, *inside, "sh", "-c", FILL.format(place="/tmp"))  # noqa: S108

@@ -178,9 +178,9 @@ def away(cluster: Cluster, keeper: Host) -> Iterator[None]:
 
 @contextmanager
 def full(cluster: Cluster, keeper: Host) -> Iterator[None]:
-    """The repository has no room for what is archived: a file system of a page, in memory, is where it would go."""
+    """The repository has no room for what is archived: it would go into a file system in memory that takes no file."""
     place = keeper.check_output(f"ls -d /var/lib/pgbackrest/archive/{APPLICATION}/*-1")
-    keeper.check_output(f"mount -t tmpfs -o size=4k,mode=0750,uid=postgres,gid=postgres full {place}")
+    keeper.check_output(f"mount -t tmpfs -o nr_inodes=1,mode=0750,uid=postgres,gid=postgres full {place}")
     try:
         yield
     finally:

@@ -14,21 +14,35 @@ from typing import Any
 from repository import NO_STANZA, Refusal, Repository, told
 
 POINT = "restore-point-"
+NO_DATABASE = {"id": 0, "version": "", "system-id": ""}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # What `annotate` keeps of a restore point.
 RECORD = re.compile(r"(?P<at>\d+) (?P<timeline>\d+)")
 
 
 def state(repository: Repository) -> dict[str, Any]:
-    """Whether there are a stanza and backups in it, and of which database and major version of PostgreSQL it is."""
+    """Whether there is a stanza, of which database and major version of PostgreSQL it is, and which backups of that."""
     found = repository.info()
-    newest = max(found["db"], key=lambda entry: entry["id"]) if found["db"] else {"version": "", "system-id": ""}
+    database = max(found["db"], key=lambda entry: entry["id"]) if found["db"] else NO_DATABASE
     return {
         "stanza": found["status"]["code"] != NO_STANZA,
-        "backups": [backup["label"] for backup in found["backup"]],
-        "version": newest["version"],
-        "system": str(newest["system-id"]),
+        "backups": [backup["label"] for backup in found["backup"] if backup["database"]["id"] == database["id"]],
+        "version": database["version"],
+        "system": str(database["system-id"]),
     }
+
+
+def restorable(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The backups that PostgreSQL can start with, oldest first: those of its major version. Raises Refusal."""
+    versions = {database["id"]: database["version"] for database in found["db"]}
+    backups = [
+        backup
+        for backup in found["backup"]
+        if versions[backup["database"]["id"]] == versions[max(versions)] and not backup.get("error")
+    ]
+    if not backups:
+        raise Refusal("There is no backup to restore: playbooks/backup.yml makes one.")
+    return sorted(backups, key=lambda backup: backup["timestamp"]["stop"])
 
 
 def points(backups: list[dict[str, Any]]) -> dict[str, tuple[str, int, int]]:
@@ -55,11 +69,7 @@ def moment(text: str) -> float:
 
 def plan(repository: Repository, target: str, timeline: str) -> dict[str, Any]:
     """Return {arguments of recover.py, size in bytes, what: in words} for a target. Raises Refusal."""
-    found = repository.info()
-    backups = sorted(found["backup"], key=lambda backup: backup["timestamp"]["stop"])
-    backups = [backup for backup in backups if not backup.get("error")]
-    if not backups:
-        raise Refusal("There is no backup to restore: playbooks/backup.yml makes one.")
+    backups = restorable(repository.info())
     chosen, arguments, what = backups[-1], ["--type=default"], "the last change that is archived"
     if target.startswith("name="):
         name = target.removeprefix("name=")
