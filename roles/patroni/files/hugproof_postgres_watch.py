@@ -1,6 +1,8 @@
-"""Wake Patroni as soon as PostgreSQL ends: PID_FILE PATRONI, where PostgreSQL writes its number and Patroni's URL here.
+"""Wake Patroni as soon as PostgreSQL ends, or waits for a standby that is gone: PID_FILE PORT PATRONI.
 
-By itself Patroni looks once in loop_wait: a server that was killed would be away for that long.
+Arguments: where PostgreSQL writes its number, where it listens, and Patroni's URL here. By itself Patroni looks once in
+loop_wait: a server that was killed would be away for that long, and what is committed would wait as long for the
+standby that has to have it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,19 @@ import select
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psycopg2
 
 LIMIT = 5  # seconds
+LOOK = 1.0  # seconds, between two looks at the standbys
+MISSING = """
+    SELECT NOT pg_is_in_recovery() AND current_setting('synchronous_standby_names') <> ''
+    AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))
+"""
 PAUSE = 0.2  # seconds, between two looks for a server while there is none
 
 
@@ -26,9 +38,10 @@ def _server(pid_file: Path) -> tuple[int, int]:
     return process, os.pidfd_open(process)
 
 
-def _wait_for_end(process: int, descriptor: int) -> None:
+def _wait_for_end(process: int, descriptor: int, meanwhile: Callable[[], None]) -> None:
     """Also until it is no process any more: one that nobody has collected yet runs, for Patroni."""
-    select.select([descriptor], [], [])
+    while not select.select([descriptor], [], [], LOOK)[0]:
+        meanwhile()
     os.close(descriptor)
     while Path(f"/proc/{process}").exists():
         time.sleep(0.01)
@@ -52,9 +65,43 @@ def _found(pid_file: Path) -> tuple[int, int]:
             time.sleep(PAUSE)
 
 
-def main(pid_file: str, patroni: str) -> None:
+@dataclass
+class Standbys:
+    """Whether PostgreSQL waits for standbys of which none is connected; Patroni is told of it once."""
+
+    port: str
+    patroni: str
+    connection: Any = None
+    told: bool = False
+
+    def look(self) -> None:
+        """Ask PostgreSQL, and tell Patroni if need be; who can't be asked or told is the next time."""
+        try:
+            if self._missing() != self.told:
+                self.told = not self.told
+                if self.told:
+                    print("No standby has what is committed: Patroni is told", flush=True)
+                    _wake(self.patroni)
+        except psycopg2.Error:
+            self.connection = None
+        except OSError as error:
+            self.told = False
+            print(f"Patroni could not be told: {error}", flush=True)
+
+    def _missing(self) -> bool:
+        if not self.connection:
+            self.connection = psycopg2.connect(
+                host="/run/postgresql", port=self.port, dbname="postgres", connect_timeout=LIMIT
+            )
+            self.connection.autocommit = True
+        with self.connection.cursor() as cursor:
+            cursor.execute(MISSING)
+            return bool(cursor.fetchone()[0])
+
+
+def main(pid_file: str, port: str, patroni: str) -> None:
     """Once; systemd starts it again, after what else is to follow."""
-    _wait_for_end(*_found(Path(pid_file)))
+    _wait_for_end(*_found(Path(pid_file)), Standbys(port, patroni).look)
     print("PostgreSQL has ended: Patroni is told", flush=True)
     try:
         _wake(patroni)
