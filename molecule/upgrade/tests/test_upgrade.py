@@ -30,7 +30,7 @@ kill -9 $pid
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
 def database(cluster: Cluster, hosts: dict[str, Host]) -> Database:
     """The cluster, with the older version."""
     for name in (*cluster.groups["db"], *cluster.groups["backup"]):
