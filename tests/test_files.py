@@ -16,6 +16,7 @@ from loading import ROLES, load
 
 restic = load("restic/filter_plugins/restic.py")
 BACK = ROLES / "restic/files/hugproof_files_back.py"
+WAIT = ROLES / "restic/files/hugproof_files_wait.py"
 AGE = ROLES / "restic/files/hugproof_backup_age.py"
 
 
@@ -105,3 +106,31 @@ def test_a_newest_backup_that_is_too_old_is_a_fault(snapshots: object, wrong: st
     )
     assert done.returncode == (1 if wrong else 0)
     assert wrong in done.stderr
+
+
+def waits(seconds: float, *command: str) -> subprocess.Popen[str]:
+    """Wait for a repository without locks; the command stands in for restic and lists them."""
+    arguments = [sys.executable, WAIT, str(seconds), "sh", "-c", *command]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_who_waits_for_others_goes_on_when_they_have_done(tmp_path: Path) -> None:
+    """Each look takes away a lock, of which there are two."""
+    for name in ("one", "two"):
+        (tmp_path / name).touch()
+    process = waits(60, f'echo "$@" >&2; ls {tmp_path}; find {tmp_path} -type f -print -quit | xargs -r rm', "restic")
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, list(tmp_path.iterdir())) == (0, [])
+    assert said == "list locks --no-lock --quiet\n" * 3
+
+
+def test_who_waits_for_others_for_too_long_says_for_whom() -> None:
+    process = waits(0, "echo 4f2a", "restic")
+    assert process.communicate(timeout=60)[1] == "Others have worked in the repository for 0 s: 4f2a\n"
+    assert process.returncode == 1
+
+
+def test_who_can_not_ask_for_others_says_so() -> None:
+    process = waits(60, "echo unreachable >&2; exit 10", "restic")
+    assert process.communicate(timeout=60)[1] == "unreachable\n"
+    assert process.returncode == 10

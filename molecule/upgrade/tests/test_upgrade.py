@@ -24,10 +24,7 @@ OLD, NEW = "15", "17"
 # What an older Debian had can be installed, as on hosts that came from there.
 OFFER = (Path(__file__).parent / "debian12.sh").read_text()
 # While the upgrade moves the data: pg_upgrade alone, not its check before.
-KILL = f"""
-until grep -q moving /var/lib/postgresql/{OLD}/upgrading 2>/dev/null && pid=$(pgrep -x pg_upgrade); do sleep 0.05; done
-kill -9 $pid
-"""
+KILL = f"grep -q moving /var/lib/postgresql/{OLD}/upgrading && kill -9 $(pgrep -x pg_upgrade)"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,7 +79,7 @@ def test_an_upgrade_that_dies_halfway_leaves_the_old_version_with_all_that_was_w
 ) -> None:
     row, leader = write(database), database.leader()
     with ThreadPoolExecutor() as pool:
-        killed = pool.submit(hosts[leader].check_output, "timeout 600 sh -c %s", KILL)
+        killed = pool.submit(eventually, lambda: hosts[leader].run(KILL).rc == 0, limit=600)
         done = run(UPGRADE, cluster.inventory).failed()
         killed.result()
     assert f"PostgreSQL {OLD} serves again, with all that it had when it stopped" in done.words
