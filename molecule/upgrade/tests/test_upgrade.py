@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import pytest
 from loadtest.drills.figures import CACHED
 from loadtest.plays import Run, run
 from loadtest.results import failures
+from loadtest.words import HOT
 from testinfra.host import Host
 
 from support.cluster import Cluster
 from support.database import Database
 from support.traffic import Visitors
 from support.wait import eventually
+from support.web import Browser
 
 UPGRADE = "playbooks/upgrade_postgres.yml"
 OLD, NEW = "15", "17"
@@ -63,6 +65,14 @@ def rows(database: Database) -> list[str]:
     return database.query(database.leader(), "SELECT row FROM probe").split()
 
 
+@pytest.fixture
+def warm(new_visitor: Callable[[], Browser], profiles: int) -> None:
+    """The cache has the pages that visitors are to get from it."""
+    visitor = new_visitor()
+    for page in ("/", *(f"/profile/{number}/" for number in range(1, HOT + 1))):
+        eventually(lambda page=page: visitor.get(page).is_hit)
+
+
 def upgraded(cluster: Cluster, comers: Visitors) -> Run:
     """Upgrade while visitors come, who get every cached page."""
     with comers.meanwhile("cached"):
@@ -88,7 +98,7 @@ def test_an_upgrade_that_dies_halfway_leaves_the_old_version_with_all_that_was_w
 
 
 def test_the_new_version_has_all_that_was_written_and_the_way_back_is_there(
-    cluster: Cluster, database: Database, comers: Visitors
+    cluster: Cluster, database: Database, comers: Visitors, warm: None
 ) -> None:
     before, moment = write(database), database.query(database.leader(), "SELECT now()")
     upgraded(cluster, comers)
@@ -110,7 +120,7 @@ def test_the_new_version_has_all_that_was_written_and_the_way_back_is_there(
 
 
 def test_in_the_end_nothing_is_left_of_the_old_version(
-    cluster: Cluster, database: Database, comers: Visitors, hosts: dict[str, Host]
+    cluster: Cluster, database: Database, comers: Visitors, hosts: dict[str, Host], warm: None
 ) -> None:
     row = write(database)
     upgraded(cluster, comers)
