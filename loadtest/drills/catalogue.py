@@ -331,16 +331,17 @@ def holder(site: Site) -> str:
     return site.holder()
 
 
-# A leader that is cut off from those that vote on it alone is given up when its lease has run out, which is 20 seconds
-# at least; then there is an election, and the application's connections have to find the new one.
-FAILOVER = 25.0
+# Somebody else has to lead, and the application's connections have to find it.
+FAILOVER = 20.0
+# A leader that is cut off from those that vote on it alone is given up when its lease has run out, 20 seconds at least.
+LEASE = 25.0
 
 Killed = functools.partial(Drill, by_itself=True)
 
 DRILLS = {
-    "kill-postgres": Killed("The leader's PostgreSQL is killed.", postmaster_killed, limit=FAILOVER),
-    "kill-patroni": Killed("The leader's Patroni is killed.", _killed(leader, "patroni@*"), limit=FAILOVER),
-    "kill-etcd": Killed("etcd on the leader's host is killed.", _killed(leader, "etcd"), limit=FAILOVER),
+    "kill-postgres": Killed("The leader's PostgreSQL is killed.", postmaster_killed),
+    "kill-patroni": Killed("The leader's Patroni is killed.", _killed(leader, "patroni@*")),
+    "kill-etcd": Killed("etcd on the leader's host is killed.", _killed(leader, "etcd")),
     "kill-memcached": Killed("A memcached is killed.", _killed(member_of("cache"), "memcached")),
     "kill-uwsgi": Killed("The application's uWSGI is killed on a web host.", _killed(member_of("web"), "application")),
     "kill-nginx": Killed(
@@ -354,14 +355,16 @@ DRILLS = {
         in_flight=ON_EDGE, needs=shared_address,
     ),
     "off-db-leader": Drill("The database host that leads loses its power.", _off(leader), limit=FAILOVER),
-    "off-db-standby": Drill(
-        "The synchronous standby loses its power.", _off(follower(synchronous=True)), limit=FAILOVER
-    ),
+    "off-db-standby": Drill("The synchronous standby loses its power.", _off(follower(synchronous=True))),
     "off-db-other": Drill(
-        "Another standby loses its power.", _off(follower(synchronous=False)), limit=FAILOVER, needs=needs("db", 3)
+        "Another standby loses its power.", _off(follower(synchronous=False)), needs=needs("db", 3)
     ),
     "off-cache": Drill("A cache host loses its power.", _off(member_of("cache"))),
+    "off-cache-other": Drill(
+        "Another cache host loses its power.", _off(member_of("cache", -1)), needs=needs("cache", 2)
+    ),
     "off-web": Drill("A web host loses its power.", _off(member_of("web")), needs=needs("web", 2)),
+    "off-web-other": Drill("Another web host loses its power.", _off(member_of("web", -1)), needs=needs("web", 2)),
     "off-edge": Drill(
         "The edge host that visitors come in by loses its power.", _off(holder), needs=shared_address
     ),
@@ -380,12 +383,11 @@ DRILLS = {
         "The database host that leads loses its network.", functools.partial(cut, leader), hold=40, limit=FAILOVER
     ),
     "cut-db-standby": Drill(
-        "The synchronous standby loses its network.", functools.partial(cut, follower(synchronous=True)), hold=40,
-        limit=FAILOVER,
+        "The synchronous standby loses its network.", functools.partial(cut, follower(synchronous=True)), hold=40
     ),
     "split-db-leader": Drill(
         "The database host that leads and those that vote on it lose sight of each other.",
-        _split(leader, "dcs", "db", lost=True), hold=40, limit=FAILOVER,
+        _split(leader, "dcs", "db", lost=True), hold=40, limit=LEASE,
     ),
     "split-web-cache": Drill(
         "The web hosts and the caches lose sight of each other.", _split(groups("web"), "cache"), hold=30,
@@ -404,7 +406,7 @@ DRILLS = {
     # What waits there keeps others away; it waits in vain.
     "hung-web": Drill("A web host's application hangs.", hung, hold=45, share=0.1, needs=needs("web", 2)),
     "memory-web": Drill("A web host has no memory for its application.", out_of_memory, needs=needs("web", 2)),
-    "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1), limit=FAILOVER),
+    "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1)),
     "etcd-majority": Drill("Two of three etcd are gone.", etcd_stopped(2), hold=45, limit=None),
     "errors": Drill("The application answers everything with an error.", errors, hold=30, limit=None),
     "full-db": Drill(

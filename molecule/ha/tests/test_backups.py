@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -262,6 +263,27 @@ def test_a_damaged_backup_makes_the_drill_fail(keeper: Host) -> None:
         "journalctl --no-pager --unit=hugproof-restore-drill --priority=err --since=-1min"
     )
     assert keeper.check_output(f"find {SCRATCH} -mindepth 1") == ""
+    status, report = drill(keeper)
+    assert (status, report["passed"]) == (0, True), report
+
+
+def test_changes_that_are_all_too_old_make_the_drill_fail(keeper: Host) -> None:
+    """As if the database had not been archived for long."""
+    unit = "hugproof-restore-drill.service"
+    started = keeper.check_output("grep ^ExecStart= /etc/systemd/system/%s", unit)
+    sooner = re.sub(r"--max-age \d+", "--max-age 0", started)
+    assert sooner != started
+    keeper.check_output(f"mkdir -p /run/systemd/system/{unit}.d")
+    keeper.check_output(
+        f"printf '[Service]\\nExecStart=\\n%%s\\n' %s > /run/systemd/system/{unit}.d/sooner.conf", sooner
+    )
+    keeper.check_output("systemctl daemon-reload")
+    try:
+        status, report = drill(keeper)
+    finally:
+        keeper.check_output(f"rm -r /run/systemd/system/{unit}.d && systemctl daemon-reload")
+    assert (status != 0, report["passed"]) == (True, False)
+    assert "the limit is 0 s (pgbackrest_drill_max_age_seconds). Is the database archived?" in report["reason"]
     status, report = drill(keeper)
     assert (status, report["passed"]) == (0, True), report
 

@@ -237,3 +237,35 @@ def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts:
     # Patroni may end it once more itself, on the way back, and standbys may come back later than the server.
     later = {"No standby has what is committed: Patroni is told"}
     assert set(said.splitlines()) - later == {"PostgreSQL has ended: Patroni is told"}
+
+
+def test_a_cut_off_leader_takes_nothing_more_and_is_wound_back(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    """What it takes before it knows is acknowledged by itself alone, as nobody but a superuser may ask for."""
+    leader = database.leader()
+    cut, made = hosts[leader], hosts[leader].check_output(MADE)
+    insert = "SET synchronous_commit = 'local'; INSERT INTO alone VALUES (%d)"
+    database.query(leader, "CREATE TABLE alone (number int)")
+    since = cut.check_output("date '+%F %T'")
+    others = ", ".join(cluster.addresses[name] for name in {*cluster.groups["dcs"], *database.names} - {leader})
+    cut.check_output("nft add table inet alone")
+    for chain, side in (("input", "saddr"), ("output", "daddr")):
+        cut.check_output("nft %s", f"add chain inet alone {chain} {{ type filter hook {chain} priority -10; }}")
+        for port in ("sport", "dport"):
+            rule = f"ip {side} {{ {others} }} tcp {port} {{ 2379, 2380, 5432, 8008 }} drop"
+            cut.check_output("nft add rule inet alone %s %s", chain, rule)
+    try:
+        database.query(leader, insert % 1)
+        eventually(lambda: database.leader() not in ("", leader), limit=90)
+        eventually(lambda: database.query(leader, "SELECT pg_is_in_recovery()") == "t", limit=60)
+        refused = cut.run("cd /; sudo -u postgres psql --no-psqlrc -tAc %s", insert % 2)
+        assert "read-only transaction" in refused.stderr
+        database.query(database.leader(), "INSERT INTO alone VALUES (3)")
+    finally:
+        cut.check_output("nft delete table inet alone")
+    eventually(database.is_whole, limit=90)
+    assert database.query(leader, "SELECT string_agg(number::text, ' ') FROM alone") == "3"
+    assert "running pg_rewind" in cut.check_output("journalctl --no-pager --unit='patroni@*' --since=%s", since)
+    assert cut.check_output(MADE) == made
+    database.query(database.leader(), "DROP TABLE alone")
