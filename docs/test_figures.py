@@ -1,12 +1,14 @@
-"""The README and docs/performance.md show what docs/ladder.json has."""
+"""The README, docs/performance.md and docs/reliability.md show what docs/ladder.json and docs/drills.json have."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from loadtest import report
+from loadtest.drills import figures
 
 PROJECT = Path(__file__).parent.parent
 
@@ -28,3 +30,9 @@ def test_the_performance_page_has_ratios_and_costs(tables: list[str]) -> None:
     shown = page[page.index(head) :].split("\n\n")[0].splitlines()
     assert len(shown) > 4
     assert set(shown) <= {head, *rows}
+
+
+def test_the_reliability_page_has_the_drills() -> None:
+    """As `python -m loadtest drills --summary --reports docs` prints them."""
+    results = json.loads((PROJECT / "docs" / "drills.json").read_text())
+    assert figures.markdown(results) in (PROJECT / "docs" / "reliability.md").read_text()

@@ -116,8 +116,8 @@ def _seconds(value: float | None) -> str:
 
 
 HEAD = (
-    "drill", "runs", "passed", "cached failed", "others failed", "pause of cached pages", "leader given up",
-    "reads served again", "writes served again", "pause of writes", "whole again", "acknowledged writes", "lost",
+    "drill", "what happens", "passed", "cached failed", "others failed", "pause of cached pages", "leader given up",
+    "reads served again", "writes served again", "pause of writes", "whole again", "writes lost",
 )  # fmt: skip
 
 
@@ -133,8 +133,8 @@ def _row(drill: str, runs: list[dict[str, Any]]) -> list[str]:
     others = [entry for run in good for name, entry in run["classes"].items() if name not in CACHED]
     return [
         drill,
-        str(len(runs)),
-        str(sum(run["passed"] for run in runs)),
+        runs[0]["says"],
+        f"{sum(run['passed'] for run in runs)} of {len(runs)}",
         _failed(cached),
         _failed(others),
         _spread(run["services"]["cached"]["pause"] for run in good if "cached" in run["services"]),
@@ -143,8 +143,7 @@ def _row(drill: str, runs: list[dict[str, Any]]) -> list[str]:
         _spread(_until_served(run, "writes") for run in good),
         _spread(run["services"]["writes"]["pause"] for run in good if "writes" in run["services"]),
         _spread(run["moments"]["whole"] for run in good),
-        f"{sum(run['acknowledged'] for run in good):,}",
-        str(sum(run["lost"] for run in good)),
+        f"{sum(run['lost'] for run in good)} of {sum(run['acknowledged'] for run in good):,}",
     ]
 
 
@@ -169,7 +168,7 @@ def _spread(values: Iterable[float | None]) -> str:
         return "-"
     if len(known) == 1:
         return f"{known[0]:.1f}"
-    return f"{statistics.median(known):.1f} (worst {max(known):.1f})"
+    return f"{statistics.median(known):.1f} ({max(known):.1f})"
 
 
 def markdown(results: dict[str, Any]) -> str:

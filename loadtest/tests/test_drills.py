@@ -155,10 +155,10 @@ def results(tmp_path: Path) -> Path:
 def test_the_documentations_table_has_a_line_for_each_drill(results: Path) -> None:
     lines = figures.markdown(json.loads(results.read_text())).splitlines()
     assert lines[2] == (
-        "| off-web | 2 | 1 | 0 of 200 | 2 of 20 | 0.4 (worst 0.4) | 1.5 (worst 1.5) | 3.5 (worst 3.5) "
-        "| 3.5 (worst 3.5) | 3.2 (worst 3.2) | 40.0 (worst 50.0) | 1,000 | 1 |"
+        "| off-web | Something <breaks>. | 1 of 2 | 0 of 200 | 2 of 20 | 0.4 (0.4) | 1.5 (1.5) | 3.5 (3.5) "
+        "| 3.5 (3.5) | 3.2 (3.2) | 40.0 (50.0) | 1 of 1,000 |"
     )
-    assert lines[3] == "| hung-web | 1 | 0 | 0 of 0 | 0 of 0 | - | - | - | - | - | - | 0 | 0 |"
+    assert lines[3] == "| hung-web | Hangs. | 0 of 1 | 0 of 0 | 0 of 0 | - | - | - | - | - | - | 0 of 0 |"
     assert len(lines) == 4
 
 
@@ -166,6 +166,7 @@ def test_the_page_stands_alone_and_shows_what_failed(results: Path) -> None:
     text = page.write(results).read_text()
     assert "1 of 3</b>drills passed" in text
     assert "1 of 500 acknowledged writes are lost" in text
+    assert '<td class="bad">1 of 2</td>' in text
     assert "web1 can &lt;not&gt; be reached" in text
     assert text.count("<svg") == 2
     assert "<script" not in text
