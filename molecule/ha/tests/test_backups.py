@@ -69,7 +69,7 @@ def rows(host: Host, cluster: str = "main") -> list[str]:
     return query(host, "SELECT row FROM probe ORDER BY row", cluster).split()
 
 
-def test_a_restore_beside_has_what_was_there_at_that_moment_alone(
+def test_a_restore_beside_has_what_was_there_at_that_moment_or_all(
     leader: Host, cluster: Cluster, moment: Moment
 ) -> None:
     told = run(RESTORE, cluster.inventory, target=f"name={moment.name}").succeeded()
@@ -83,6 +83,9 @@ def test_a_restore_beside_has_what_was_there_at_that_moment_alone(
     drop(leader, cluster)
     run(RESTORE, cluster.inventory, target=moment.time).succeeded()
     assert rows(leader, "restored") == ["before"]
+    drop(leader, cluster)
+    run(RESTORE, cluster.inventory).succeeded()
+    assert rows(leader, "restored") == ["after", "before"]
     drop(leader, cluster)
 
 
