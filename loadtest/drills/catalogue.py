@@ -19,6 +19,8 @@ UPGRADE = "playbooks/upgrade_postgres.yml"
 UPGRADE_SECONDS = 900
 # A service that is killed is back by itself within so many seconds, or it is complained of.
 COMES_BACK = 30.0
+# One that hangs is killed within a minute or so.
+HANGS = 90.0
 ON_EDGE = 5.0
 
 Breaks = Callable[[Site], AbstractContextManager[None]]
@@ -171,12 +173,16 @@ def unit_of(site: Site, unit: str) -> str:
 def hung(site: Site) -> Iterator[None]:
     """All processes of the application on a web host stand still: connections are taken, and nothing is answered."""
     name, unit = site.target.groups["web"][0], site.target.application
+    main = lambda: site.hosts.run(name, "systemctl", "show", "-P", "MainPID", unit)  # noqa: E731
+    before = main()
     site.breaks(f"{unit} on {name} stopped")
+    site.hosts.run(name, "systemctl", "kill", "--signal=STOP", unit)
     try:
-        site.hosts.run(name, "systemctl", "kill", "--signal=STOP", unit)
         yield
     finally:
-        site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
+        if not within(HANGS, lambda: main() not in (before, "0\n")):
+            site.complaints.append(f"{unit} on {name} was not started anew by itself")
+            site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
 
 
 @contextmanager
@@ -404,7 +410,7 @@ DRILLS = {
     ),
     "split-edges": Drill("The edge hosts lose sight of each other.", _split(holder, "edge"), needs=shared_address),
     # What waits there keeps others away; it waits in vain.
-    "hung-web": Drill("A web host's application hangs.", hung, hold=45, share=0.1, needs=needs("web", 2)),
+    "hung-web": Drill("A web host's application hangs.", hung, hold=75, share=0.1, needs=needs("web", 2)),
     "memory-web": Drill("A web host has no memory for its application.", out_of_memory, needs=needs("web", 2)),
     "etcd-one": Drill("One etcd of those that vote on the leader is gone.", etcd_stopped(1)),
     "etcd-majority": Drill("Two of three etcd are gone.", etcd_stopped(2), hold=45, limit=None),

@@ -264,3 +264,14 @@ def test_a_web_host_that_hangs_is_hardly_asked_and_serves_again_when_it_goes_on(
         assert [future.result() for future in stuck] == [200] * len(stuck)
     before = requests(hung)
     eventually(lambda: visitor.get("/login/").status == 200 and requests(hung) > before)
+
+
+def test_an_application_that_hangs_for_good_is_started_anew(
+    cluster: Cluster, hosts: dict[str, Host], new_visitor: Callable[[], Browser], profiles: int
+) -> None:
+    host, visitor = hosts[cluster.groups["web"][0]], new_visitor()
+    main = f"systemctl show --property=MainPID --value {APPLICATION}"
+    hung = host.check_output(main)
+    host.check_output("systemctl kill --signal=STOP %s", APPLICATION)
+    eventually(lambda: host.check_output(main) not in (hung, "0"), limit=150)
+    eventually(lambda: visitor.get("/login/").status == 200 and requests(host) > 0)

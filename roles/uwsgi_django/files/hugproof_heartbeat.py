@@ -1,0 +1,43 @@
+#!/usr/bin/python3
+"""Tell systemd that uWSGI is alive, as long as it is: STATS_SOCKET SECONDS.
+
+uWSGI's master answers for statistics however busy its workers are, and ends those that hang. A service of which systemd
+has heard nothing for SECONDS is killed, and started anew; it listens from the first answer on.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+
+
+def is_alive(stats: str, patience: float) -> bool:
+    """Whether the master answers within `patience` seconds."""
+    answered = False
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(patience)
+            connection.connect(stats)
+            while connection.recv(65536):
+                answered = True
+    except OSError:
+        return False
+    return answered
+
+
+def main(stats: str, seconds: str) -> None:
+    """For ever: uWSGI ends it with itself."""
+    limit = float(seconds)
+    message = f"WATCHDOG_USEC={limit * 1e6:.0f}\nWATCHDOG=1".encode()
+    address = os.environ["NOTIFY_SOCKET"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        while True:
+            if is_alive(stats, limit / 4):
+                systemd.sendto(message, address)
+            time.sleep(limit / 4)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
