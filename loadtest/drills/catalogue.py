@@ -179,10 +179,10 @@ def hung(site: Site) -> Iterator[None]:
     site.hosts.run(name, "systemctl", "kill", "--signal=STOP", unit)
     try:
         yield
-    finally:
         if not within(HANGS, lambda: main() not in (before, "0\n")):
             site.complaints.append(f"{unit} on {name} was not started anew by itself")
-            site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
+    finally:
+        site.hosts.run(name, "systemctl", "kill", "--signal=CONT", unit)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from support.wait import eventually
 from support.web import Browser
 
 MADE = "stat --format=%i /var/lib/postgresql/*/main/PG_VERSION"
+PORTS = ("sport", "dport")
 REINSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --reinstall %s"
 
 
@@ -246,23 +247,25 @@ def test_a_cut_off_leader_takes_nothing_more_and_is_wound_back(
     leader = database.leader()
     cut, made = hosts[leader], hosts[leader].check_output(MADE)
     insert = "SET synchronous_commit = 'local'; INSERT INTO alone VALUES (%d)"
+    insert_as = "cd /; sudo -u postgres psql --no-psqlrc -tAc %s"
+    database.query(leader, "DROP TABLE IF EXISTS alone")
     database.query(leader, "CREATE TABLE alone (number int)")
     since = cut.check_output("date '+%F %T'")
     others = ", ".join(cluster.addresses[name] for name in {*cluster.groups["dcs"], *database.names} - {leader})
-    cut.check_output("nft add table inet alone")
-    for chain, side in (("input", "saddr"), ("output", "daddr")):
-        cut.check_output("nft %s", f"add chain inet alone {chain} {{ type filter hook {chain} priority -10; }}")
-        for port in ("sport", "dport"):
-            rule = f"ip {side} {{ {others} }} tcp {port} {{ 2379, 2380, 5432, 8008 }} drop"
-            cut.check_output("nft add rule inet alone %s %s", chain, rule)
+    rules = [
+        f"chain {chain} {{ type filter hook {chain} priority -10;"
+        + "".join(f" ip {side} {{ {others} }} tcp {port} {{ 2379, 2380, 5432, 8008 }} drop;" for port in PORTS)
+        + " }"
+        for chain, side in (("input", "saddr"), ("output", "daddr"))
+    ]
     try:
-        database.query(leader, insert % 1)
+        # At once: it will not lead for long.
+        cut.check_output(f"set -e; nft %s; {insert_as}", f"table inet alone {{ {' '.join(rules)} }}", insert % 1)
         eventually(lambda: database.leader() not in ("", leader), limit=90)
-        insert_as = "cd /; sudo -u postgres psql --no-psqlrc -tAc %s"
         eventually(lambda: "read-only transaction" in cut.run(insert_as, insert % 2).stderr, limit=60)
         database.query(database.leader(), "INSERT INTO alone VALUES (3)")
     finally:
-        cut.check_output("nft delete table inet alone")
+        cut.check_output("nft add table inet alone; nft delete table inet alone")
     eventually(database.is_whole, limit=90)
     assert database.query(leader, "SELECT string_agg(number::text, ' ') FROM alone") == "3"
     assert "running pg_rewind" in cut.check_output("journalctl --no-pager --unit='patroni@*' --since=%s", since)

@@ -271,7 +271,9 @@ def test_an_application_that_hangs_for_good_is_started_anew(
 ) -> None:
     host, visitor = hosts[cluster.groups["web"][0]], new_visitor()
     main = f"systemctl show --property=MainPID --value {APPLICATION}"
-    hung = host.check_output(main)
-    host.check_output("systemctl kill --signal=STOP %s", APPLICATION)
-    eventually(lambda: host.check_output(main) not in (hung, "0"), limit=150)
+    hung, since = host.check_output(main), host.check_output("date '+%F %T'")
+    with out_of_order(APPLICATION, host, hangs=True):
+        eventually(lambda: host.check_output(main) not in (hung, "0"), limit=150)
+    journal = f"journalctl --no-pager --unit={APPLICATION} --since=%s"
+    assert "Watchdog timeout (limit 1min)!" in host.check_output(journal, since)
     eventually(lambda: visitor.get("/login/").status == 200 and requests(host) > 0)

@@ -1,8 +1,8 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -I
 """Tell systemd that uWSGI is alive, as long as it is: STATS_SOCKET SECONDS.
 
 uWSGI's master answers for statistics however busy its workers are, and ends those that hang. A service of which systemd
-has heard nothing for SECONDS is killed, and started anew; it listens from the first answer on.
+has heard nothing for SECONDS is killed, and started anew; systemd counts from the first answer on.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 
 def is_alive(stats: str, patience: float) -> bool:
-    """Whether the master answers within `patience` seconds."""
+    """Whether the master says something within `patience` seconds, and hangs up."""
     answered = False
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -27,16 +28,20 @@ def is_alive(stats: str, patience: float) -> bool:
     return answered
 
 
+def _version() -> int:
+    return Path(__file__).stat().st_mtime_ns
+
+
 def main(stats: str, seconds: str) -> None:
-    """For ever: uWSGI ends it with itself."""
-    limit = float(seconds)
+    """Until there is another version of this program, which uWSGI starts then."""
+    limit, version = float(seconds), _version()
     message = f"WATCHDOG_USEC={limit * 1e6:.0f}\nWATCHDOG=1".encode()
     address = os.environ["NOTIFY_SOCKET"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        while True:
-            if is_alive(stats, limit / 4):
+        while _version() == version:
+            if is_alive(stats, limit / 8):
                 systemd.sendto(message, address)
-            time.sleep(limit / 4)
+            time.sleep(limit / 8)
 
 
 if __name__ == "__main__":
