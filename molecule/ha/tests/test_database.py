@@ -255,7 +255,7 @@ def test_a_cut_off_leader_takes_nothing_more_and_is_wound_back(
     rules = [
         f"chain {chain} {{ type filter hook {chain} priority -10;"
         + "".join(f" ip {side} {{ {others} }} tcp {port} {{ 2379, 2380, 5432, 8008 }} drop;" for port in PORTS)
-        + " }"
+        + " };"
         for chain, side in (("input", "saddr"), ("output", "daddr"))
     ]
     try:
