@@ -120,6 +120,7 @@ def test_a_choice_for_a_database_cluster_that_can_not_be_meant(
     ("choices", "told"),
     [
         ({"site_queue": 5000}, "site_queue is 5000: write 2048 or less"),
+        ({"uwsgi_django_watchdog": 5}, "uwsgi_django_watchdog is 5: write 30 or more"),
         ({"app_never_cached": ["admin"]}, "app_never_cached has 'admin': write a path, which begins with /."),
         (
             {"app_hooks": {"before_lunch": "README.md"}},
@@ -264,7 +265,8 @@ def test_a_celery_application_that_is_none(refused: Refusal) -> None:
 def test_a_users_own_variable_may_look_like_ours(tmp_path: Path) -> None:
     """Only what is nearly one of ours is taken for a typing error."""
     hosts = {group: {"hosts": members} for group, members in GOOD_HOSTS.items()}
-    choices = GOOD_CHOICES | {"app_team": "people", "site_owner": "us", "uwsgi_django_releases_kept": 0}
+    zeros = {"uwsgi_django_releases_kept": 0, "uwsgi_django_watchdog": 0}
+    choices = GOOD_CHOICES | {"app_team": "people", "site_owner": "us", **zeros}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts, "vars": choices}}))
     done = playbook(tmp_path, "cached", "-e", json.dumps({"ansible_ssh_extra_args": "-o ConnectTimeout=1"}))
     assert "UNREACHABLE" in done.stdout

@@ -68,14 +68,14 @@ def test_a_killed_service_is_back_by_itself(
 def test_a_killed_worker_is_replaced(web: list[Host], visitor: Browser) -> None:
     for host in web:
         master = host.check_output(f"systemctl show --property=MainPID --value {APPLICATION}")
-        workers = host.check_output(f"pgrep --parent {master} uwsgi").split()
+        workers = host.check_output(f"pgrep --parent {master}").split()
         host.check_output(f"kill -9 {workers[0]}")
         eventually(lambda host=host, master=master, workers=workers: _replaced(host, master, workers))
         assert host.check_output(f"systemctl show --property=MainPID --value {APPLICATION}") == master
 
 
 def _replaced(host: Host, master: str, workers: list[str]) -> bool:
-    now = host.check_output(f"pgrep --parent {master} uwsgi").split()
+    now = host.check_output(f"pgrep --parent {master}").split()
     return len(now) == len(workers) and workers[0] not in now
 
 

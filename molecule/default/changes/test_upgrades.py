@@ -38,7 +38,7 @@ WITHOUT_DEBIAN = "cp -a /etc/apt /etc/apt.kept && rm -f /etc/apt/sources.list /e
 WITH_DEBIAN = "rm -r /etc/apt && mv /etc/apt.kept /etc/apt && apt-get update"
 # What an upgrade does to a file that the application's workers have mapped.
 REPLACE = """
-worker=$(pgrep --parent %s uwsgi | head -n 1)
+worker=$(pgrep --parent %s | head -n 1)
 file=$(grep --only-matching --max-count=1 '/usr/.*/lib-dynload/.*[.]so$' /proc/$worker/maps) && cp -a $file $file.new &&
 mv $file.new $file
 """

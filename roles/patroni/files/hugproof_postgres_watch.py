@@ -67,12 +67,16 @@ def _found(pid_file: Path) -> tuple[int, int]:
 
 @dataclass
 class Standbys:
-    """Whether PostgreSQL waits for standbys of which none is connected; Patroni is told of it once."""
+    """Whether PostgreSQL waits for standbys of which none is connected; Patroni is told of it once.
+
+    A server that has just started has none yet. It is not told of: Patroni would let it do without, and what is
+    acknowledged until they come would be on one host alone. If they do not come, Patroni sees it when it looks.
+    """
 
     port: str
     patroni: str
     connection: Any = None
-    told: bool = False
+    told: bool = True
 
     def look(self) -> None:
         """Ask PostgreSQL, and tell Patroni if need be; who can't be asked or told is the next time."""

@@ -23,6 +23,7 @@ MAY_BE_ZERO = {
     "site_apt_lock_timeout",
     "uwsgi_django_harakiri_graceful",
     "uwsgi_django_releases_kept",
+    "uwsgi_django_watchdog",
 }
 # How alike two names are that are taken for one with a typing error in it; 1 is the same.
 ALIKE = 0.85
