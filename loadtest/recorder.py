@@ -2,8 +2,9 @@
 
 Locust's own statistics round to the millisecond and know nothing of caches. LOADTEST_WARMUP is the time in seconds
 before anything counts, LOADTEST_LIVE how often to print what visitors meet with, LOADTEST_EACH whether to keep every
-request, LOADTEST_PARENT the process that wants to know, without which the load ends, LOADTEST_RESULT the file that the
-result goes to, as JSON: {"began": EPOCH, "seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N},
+request, LOADTEST_PARENT the process that wants to know, without which the load ends, LOADTEST_GATHER how long the
+generator's processes may take for their last counts, LOADTEST_RESULT the file that the result goes to, as JSON:
+{"began": EPOCH, "seconds": S, "cpu_seconds": OWN, "classes": {NAME: {"failures": {TEXT: N},
 "times": {OUTCOME: {MILLISECONDS: N}}, "seconds": {SECOND: [ANSWERED, FAILED]}}},
 "each": [[NAME, OUTCOME, BEGAN, ENDED, FAILURE or null]]}.
 OUTCOME is what Cache-Status says: hit, stale, miss, pass, or none. A request counts in the second in which it ends.
@@ -23,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from locust import events
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.rpc.protocol import Message
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.words import MEASURING, SINCE
 
@@ -35,6 +38,11 @@ EACH = bool(os.environ.get("LOADTEST_EACH"))
 LIVE = float(os.environ.get("LOADTEST_LIVE") or 0)
 PARENT = int(os.environ.get("LOADTEST_PARENT") or 0)
 LOOK_SECONDS = 1.0
+# How long processes of the generator may take for their last requests and their counts.
+GATHER_SECONDS = float(os.environ.get("LOADTEST_GATHER", "45"))
+# The generator's main process tells the others to end; they send it what they recorded.
+END = "loadtest-end"
+RECORDED = "loadtest-recorded"
 
 
 @dataclass
@@ -61,6 +69,9 @@ class Recorder:
         self.began = 0.0
         self.ended = 0.0
         self.is_worker = False
+        self.asked = False
+        self.missing = 0
+        self.complete = Event()
         self.cpu_counted_from = 0.0
         self.cpu_of_others = 0.0
         self.failures: dict[str, Counter[str]] = defaultdict(Counter)
@@ -109,6 +120,7 @@ class Recorder:
 
     def merge(self, other: dict[str, Any]) -> None:
         """Add the counts of another process, in the form that `as_dict` gives them."""
+        self.missing -= 1
         self.cpu_of_others += other["cpu_seconds"]
         self.each += other["each"]
         for name, found in other["classes"].items():
@@ -135,14 +147,6 @@ class Recorder:
             "classes": classes,
             "each": self.each,
         }
-
-    def forget(self) -> None:
-        """Begin anew with counts that somebody else has taken over."""
-        self.each.clear()
-        self.failures.clear()
-        self.times.clear()
-        self.seconds.clear()
-        self.cpu_counted_from = time.process_time()
 
 
 def rounded(milliseconds: float) -> str:
@@ -194,20 +198,45 @@ def _stopping(**_: Any) -> None:
     recorder.stop()
 
 
-@events.report_to_master.add_listener
-def _report(data: dict[str, Any], **_: Any) -> None:
-    data["loadtest"] = recorder.as_dict()
-    recorder.forget()
+@events.init.add_listener
+def _init(environment: Environment, **_: Any) -> None:
+    """Locust itself waits half a second for the last counts of its processes, and then does without."""
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        runner.register_message(END, _end)
+    elif isinstance(runner, MasterRunner):
+        recorder.missing = environment.parsed_options.expect_workers
+        runner.register_message(RECORDED, _merge)
 
 
-@events.worker_report.add_listener
-def _merge(data: dict[str, Any], **_: Any) -> None:
-    recorder.merge(data["loadtest"])
+def _end(environment: Environment, **_: Any) -> None:
+    environment.runner.stop()
+    environment.runner.send_message(RECORDED, recorder.as_dict())
+
+
+def _merge(msg: Message, **_: Any) -> None:
+    recorder.merge(msg.data)
+    if not recorder.missing:
+        recorder.complete.set()
+
+
+@events.test_stop.add_listener
+@events.quitting.add_listener
+def _gather(environment: Environment, **_: Any) -> None:
+    """Wait for the counts of all processes, whether the time is over or somebody asked for an end, or both."""
+    if not recorder.began or not isinstance(environment.runner, MasterRunner):
+        return
+    if not recorder.asked:
+        recorder.asked = True
+        environment.runner.send_message(END)
+    recorder.complete.wait(GATHER_SECONDS)
 
 
 @events.quit.add_listener
 def _quit(**_: Any) -> None:
-    if RESULT and not recorder.is_worker:
+    if recorder.missing:
+        print(f"{recorder.missing} of the generator's processes did not tell what they met with.", flush=True)
+    elif RESULT and not recorder.is_worker:
         recorder.stop()
         if LIVE:
             recorder.tell()

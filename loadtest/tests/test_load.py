@@ -64,22 +64,53 @@ def plan(server: http.server.ThreadingHTTPServer, tmp_path: Path) -> Plan:
     return Plan(file, visitors=())
 
 
+def at_the_end_of_a_worker(plan: Plan, statement: str) -> None:
+    """Let every worker of the generator do something when its users have stopped."""
+    with plan.file.open("a") as file:
+        file.write(
+            "import os\n"
+            "import gevent\n"
+            "from locust import events\n"
+            "from locust.runners import WorkerRunner\n"
+            "def at_end(environment, **_):\n"
+            "    if isinstance(environment.runner, WorkerRunner):\n"
+            f"        {statement}\n"
+            "events.test_stop.add_listener(at_end)\n"
+        )
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
     members = {group: ["one"] for group in ("db", "cache", "web", "edge")}
     return Target(tmp_path, "people.test", "people", members, {"one": "127.0.0.1"}, {}, {})
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "slow"), [(1, 0), (2, 0), (2, 2)])
 def test_what_all_processes_of_the_generator_saw_adds_up(
-    server: http.server.ThreadingHTTPServer, target: Target, plan: Plan, workers: int
+    server: http.server.ThreadingHTTPServer, target: Target, plan: Plan, workers: int, slow: int
 ) -> None:
+    """Also if a process is slow to end: a generator that is overloaded."""
+    at_the_end_of_a_worker(plan, f"gevent.sleep({slow})")
     with traffic(target, "uwsgi", plan, Load(users=4, seconds=3, workers=workers)) as running:
         running.wait()
     counted = summary(running.recorded)["page"]
     assert counted["failed"] == 0
     assert 0 < counted["requests"] <= server.served  # type: ignore[attr-defined]
     assert counted["requests"] >= server.served - 4  # type: ignore[attr-defined]
+
+
+def test_without_the_counts_of_a_process_there_is_no_result(
+    target: Target, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than figures that lack the failures that it has seen."""
+    at_the_end_of_a_worker(plan, "os._exit(0)")
+    monkeypatch.setenv("LOADTEST_GATHER", "1")
+    wanted = Load(users=2, seconds=2, workers=2)
+    with (
+        pytest.raises(LoadError, match="2 of the generator's processes"),
+        traffic(target, "uwsgi", plan, wanted) as running,
+    ):
+        running.wait()
 
 
 def test_what_visitors_meet_with_is_told_while_they_come(
