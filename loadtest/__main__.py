@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loadtest import capacity, costs, deploys, ladder, load, overload, switching, visitors
+from loadtest import capacity, costs, deploys, ladder, load, overload, restores, switching, visitors
 from loadtest.capacity import GROUPS, Costs, Demand, known_hit_ratio
 from loadtest.drills import catalogue, figures
 from loadtest.drills import run as drills
@@ -106,6 +106,19 @@ def _parser() -> argparse.ArgumentParser:
     drill.add_argument(
         "--summary", action="store_true", help="print the table of docs/reliability.md from the results, and end"
     )
+
+    back = commands.add_parser("restores", help="Restores of backups beside the database, by the directory's size.")
+    back.set_defaults(run=_restores)
+    _add_target(back, Path("inventories/ha"))
+    back.add_argument(
+        "--profiles",
+        type=_count,
+        nargs="+",
+        default=[2_000, 100_000, 500_000],
+        metavar="N",
+        help="profiles in the directory, which is replaced",
+    )
+    back.add_argument("--repeats", type=_count, default=10, help="restores of each size (%(default)s)")
 
     live = commands.add_parser(
         "visitors", help="Visitors who come until Ctrl-C, for 90 minutes at most, and what they meet with."
@@ -338,6 +351,13 @@ def _drilled(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not all("drill" in one for one in found.get("runs") or [{}]):
         raise LoadError(f"{file} does not hold results of drills: `make drills` writes them to reports/drills.json.")
     return found
+
+
+def _restores(options: argparse.Namespace) -> None:
+    target = read_target(options.inventory)
+    file = options.reports / "restores.json"
+    restores.measure(target, sizes=options.profiles, repeats=options.repeats, file=file)
+    say(str(file))
 
 
 def _visitors(options: argparse.Namespace) -> int:

@@ -162,19 +162,23 @@ class Site:
         pages = ["/", *(f"/profile/{number}/" for number in range(1, HOT + 1))]
         with ThreadPoolExecutor(4) as pool:
             for name in self.target.groups["edge"]:
-                asked = [(page, self.target.addresses[name]) for page in pages]
+                until = time.monotonic() + WARM_LIMIT
+                asked = [(page, self.target.addresses[name], until) for page in pages]
                 cold = list(pool.map(lambda one: self._until_hit(*one), asked))
                 if left := [page for page in cold if page]:
                     raise LoadError(f"{name} does not keep {left[0]} in its cache, nor {len(left) - 1} others.")
 
-    def _until_hit(self, page: str, address: str) -> str:
-        """The page, if it is no hit in the end."""
+    def _until_hit(self, page: str, address: str, until: float) -> str:
+        """The page and its last answer, if it is no hit in the end."""
+        last = ""
 
         def hit() -> bool:
+            nonlocal last
             answer = self.reader.get(page, address)
-            return answer.status == 200 and "; hit" in (answer.headers["Cache-Status"] or "")
+            last = f"{answer.status} {answer.headers['Cache-Status'] or ''}".strip()
+            return answer.status == 200 and "; hit" in last
 
-        return "" if within(WARM_LIMIT, hit) else page
+        return "" if within(until - time.monotonic(), hit) else f"{page} ({last})"
 
     # All of it
 
