@@ -18,6 +18,7 @@ from support.web import Browser
 
 MADE = "stat --format=%i /var/lib/postgresql/*/main/PG_VERSION"
 PORTS = ("sport", "dport")
+SAID_OF_SILENCE = "journalctl --unit=hugproof-silent-leader --identifier=python3 --output=cat --since=%s"
 REINSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --reinstall %s"
 
 
@@ -202,8 +203,7 @@ def test_a_leader_leads_on_while_somebody_hears_it_or_it_says_that_it_is_there(
         hosts[leader].check_output("nft add rule inet deaf input %s", rule)
 
     def says(text: str) -> bool:
-        command = "journalctl --unit=hugproof-silent-leader --identifier=python3 --output=cat --since=%s"
-        return f"{leader} is {text}" in hosts[standby].check_output(command, since).splitlines()
+        return f"{leader} is {text}" in hosts[standby].check_output(SAID_OF_SILENCE, since).splitlines()
 
     hosts[leader].check_output("nft add table inet deaf")
     hosts[leader].check_output("nft %s", "add chain inet deaf input { type filter hook input priority -10; }")
@@ -243,7 +243,7 @@ def test_a_cut_off_leader_takes_nothing_more_and_is_wound_back(
     cluster: Cluster, database: Database, hosts: dict[str, Host]
 ) -> None:
     """What it takes before it knows is acknowledged by itself alone, as nobody but a superuser may ask for."""
-    leader = database.leader()
+    leader, standby = database.leader(), database.synchronous()
     cut, made = hosts[leader], hosts[leader].check_output(MADE)
     insert = "SET synchronous_commit = 'local'; INSERT INTO alone VALUES (%d)"
     insert_as = "cd /; sudo -u postgres psql --no-psqlrc -tAc %s"
@@ -265,6 +265,8 @@ def test_a_cut_off_leader_takes_nothing_more_and_is_wound_back(
         database.query(database.leader(), "INSERT INTO alone VALUES (3)")
     finally:
         cut.check_output("nft add table inet alone; nft delete table inet alone")
+    # Patroni would not hear it from an etcd that is cut off as well.
+    assert "nobody leads: Patroni is told" in hosts[standby].check_output(SAID_OF_SILENCE, since).splitlines()
     eventually(database.is_whole, limit=90)
     assert database.query(leader, "SELECT string_agg(number::text, ' ') FROM alone") == "3"
     assert "running pg_rewind" in cut.check_output("journalctl --no-pager --unit='patroni@*' --since=%s", since)

@@ -7,18 +7,17 @@ standby that has to have it.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+from hugproof_silent_leader import wake
 
 LIMIT = 5  # seconds
 LOOK = 1.0  # seconds, between two looks at the standbys
@@ -45,15 +44,6 @@ def _wait_for_end(process: int, descriptor: int, meanwhile: Callable[[], None]) 
     os.close(descriptor)
     while Path(f"/proc/{process}").exists():
         time.sleep(0.01)
-
-
-def _wake(patroni: str) -> None:
-    """Patroni looks at everything after a change of the settings of all, even if it changes nothing; OSError."""
-    request = urllib.request.Request(  # noqa: S310 - the role's own URL
-        f"{patroni}/config", json.dumps({"hugproof": None}).encode(), method="PATCH"
-    )
-    with urllib.request.urlopen(request, timeout=LIMIT):  # noqa: S310 - the role's own URL
-        pass
 
 
 def _found(pid_file: Path) -> tuple[int, int]:
@@ -85,7 +75,7 @@ class Standbys:
                 self.told = not self.told
                 if self.told:
                     print("No standby has what is committed: Patroni is told", flush=True)
-                    _wake(self.patroni)
+                    wake(self.patroni)
         except psycopg2.Error:
             self.connection = None
         except OSError as error:
@@ -108,7 +98,7 @@ def main(pid_file: str, port: str, patroni: str) -> None:
     _wait_for_end(*_found(Path(pid_file)), Standbys(port, patroni).look)
     print("PostgreSQL has ended: Patroni is told", flush=True)
     try:
-        _wake(patroni)
+        wake(patroni)
     except OSError as error:
         print(f"Patroni could not be told, and looks when it is time: {error}", flush=True)
 

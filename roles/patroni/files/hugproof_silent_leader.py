@@ -6,6 +6,9 @@ kernel, which mostly accepts or refuses a connection however busy the host is. W
 a second or more apart, the other standbys hear nothing either, and the leader does not say in etcd that it is there,
 then the synchronous standby takes the leader's lease away, and Patroni goes on as ever.
 
+Every member that did not hear it wakes its own Patroni from then on, until somebody leads: one that had its news from
+etcd on the lost host would not hear of this until it looks by itself.
+
 Should the leader live all the same, cut off from etcd as well, it acknowledges nothing from then on: its writes wait
 for the standby that was synchronous, which leads. It could only let that go by a change of etcd's list of synchronous
 standbys, and any that it has begun is refused, as that is written anew in the same transaction.
@@ -26,6 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LOOK = 1.0  # seconds from one look to the next at least, and for an answer
+WAKE = 5.0  # seconds for Patroni's answer, which may ask etcd for it
 REFRESH = 5.0  # seconds after which etcd is asked anew who leads
 REMEMBERED = 4  # seconds for which others believe what a member tells
 # What a network says of a host that is not there; of other faults this host has its own.
@@ -49,7 +53,7 @@ class Cluster:
     leader: Leader | None
     synchronous: frozenset[str]
     list_of_them: tuple[str, str]  # the value of that key, and its revision
-    members: frozenset[str]
+    members: dict[str, str]  # by name, the URL of its Patroni
     deaf: frozenset[str]  # members that don't hear the leader
     paused: bool  # Patroni decides nothing
 
@@ -67,9 +71,13 @@ class Etcd:
         """Who leads, and who else there is."""
         keys = self._below(self._patroni)
         name = keys["leader"]["value"] if "leader" in keys else ""
+        members = {
+            key.removeprefix("members/"): json.loads(entry["value"])
+            for key, entry in keys.items()
+            if key.startswith("members/")
+        }
         leader = None
-        if f"members/{name}" in keys:
-            member = json.loads(keys[f"members/{name}"]["value"])
+        if member := members.get(name):
             places = [urlsplit(member[part]) for part in ("api_url", "conn_url")]
             addresses = tuple((str(place.hostname), int(place.port or 0)) for place in places)
             leader = Leader(name, addresses, keys["leader"]["mod_revision"])
@@ -78,7 +86,7 @@ class Etcd:
             leader=leader,
             synchronous=frozenset((sync.get("sync_standby") or "").split(",")),
             list_of_them=(keys["sync"]["value"], keys["sync"]["mod_revision"]) if "sync" in keys else ("", "0"),
-            members=frozenset(key.removeprefix("members/") for key in keys if key.startswith("members/")),
+            members={one: str(member.get("api_url", "")).removesuffix("/patroni") for one, member in members.items()},
             deaf=self.deaf(name),
             paused=bool(config.get("pause")),
         )
@@ -153,6 +161,15 @@ def hears(address: tuple[str, int]) -> bool | None:
     return True
 
 
+def wake(patroni: str) -> None:
+    """Patroni looks at everything after a change of the settings of all, even if it changes nothing; OSError."""
+    request = urllib.request.Request(  # noqa: S310 - the role's own URL
+        f"{patroni}/config", json.dumps({"hugproof": None}).encode(), method="PATCH"
+    )
+    with urllib.request.urlopen(request, timeout=WAKE):  # noqa: S310 - the role's own URL
+        pass
+
+
 class Watch:
     """One member's looks at the leader."""
 
@@ -163,6 +180,7 @@ class Watch:
         # A leader that has never been heard may be kept from this host alone, by a firewall for one.
         self._heard = ""
         self._unheard = 0  # looks in a row
+        self._lost = False  # the last leader was silent for all looks
 
     def look(self) -> str:
         """Once; returns what there is to say. Raises one of FAULTS when etcd does not answer."""
@@ -175,14 +193,13 @@ class Watch:
                 raise
         cluster, leader = self._cluster, self._cluster.leader
         if leader is None:
-            self._unheard = 0
-            return ""
+            return self._nobody_leads(cluster)
         if leader.name == self._name:
             return self._is_here()
         # One and the other, as Patroni accepts few at a time.
         heard = hears(leader.addresses[self._unheard % len(leader.addresses)])
         if heard:
-            self._heard = leader.name
+            self._heard, self._lost = leader.name, False
         if heard is not False:
             self._unheard = 0
             return ""
@@ -194,8 +211,19 @@ class Watch:
             self._etcd.does_not_hear(leader.name, self._name)
         return self._silent(cluster, leader) if self._unheard >= self._looks and not cluster.paused else ""
 
+    def _nobody_leads(self, cluster: Cluster) -> str:
+        self._unheard = 0
+        if not self._lost or self._name not in cluster.members:
+            return ""
+        self._cluster = None
+        try:
+            wake(cluster.members[self._name])
+        except FAULTS as error:
+            return f"nobody leads, and Patroni can not be told: {error!r}"
+        return "nobody leads: Patroni is told"
+
     def _is_here(self) -> str:
-        self._heard, self._unheard = "", 0
+        self._heard, self._unheard, self._lost = "", 0, False
         if not self._etcd.deaf(self._name):
             return ""
         self._etcd.is_here(self._name)
@@ -203,7 +231,8 @@ class Watch:
 
     def _silent(self, cluster: Cluster, leader: Leader) -> str:
         """The leader is not heard here."""
-        if hearing := cluster.members - cluster.deaf - {self._name, leader.name}:
+        self._lost = True
+        if hearing := cluster.members.keys() - cluster.deaf - {self._name, leader.name}:
             return f"{leader.name} is not heard here, and leads on: {', '.join(sorted(hearing))} may hear it"
         if self._name not in cluster.synchronous:
             return ""
