@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[2_000, 100_000, 500_000],
         metavar="N",
-        help="profiles in the directory, which is replaced",
+        help="profiles in the directory, which is replaced, as the backups are (%(default)s)",
     )
     back.add_argument("--repeats", type=_count, default=10, help="restores of each size (%(default)s)")
 

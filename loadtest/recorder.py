@@ -69,7 +69,7 @@ class Recorder:
         self.began = 0.0
         self.ended = 0.0
         self.is_worker = False
-        self.asked = False
+        self.gathered_by = 0.0
         self.missing = 0
         self.complete = Event()
         self.cpu_counted_from = 0.0
@@ -121,6 +121,8 @@ class Recorder:
     def merge(self, other: dict[str, Any]) -> None:
         """Add the counts of another process, in the form that `as_dict` gives them."""
         self.missing -= 1
+        # One that was slow to end counted for longer.
+        self.ended = max(self.ended, other["began"] + other["seconds"])
         self.cpu_of_others += other["cpu_seconds"]
         self.each += other["each"]
         for name, found in other["classes"].items():
@@ -207,6 +209,8 @@ def _init(environment: Environment, **_: Any) -> None:
     elif isinstance(runner, MasterRunner):
         recorder.missing = environment.parsed_options.expect_workers
         runner.register_message(RECORDED, _merge)
+        # The last to be added is called first, while messages still come.
+        events.quitting.add_listener(_gather)
 
 
 def _end(environment: Environment, **_: Any) -> None:
@@ -221,15 +225,14 @@ def _merge(msg: Message, **_: Any) -> None:
 
 
 @events.test_stop.add_listener
-@events.quitting.add_listener
 def _gather(environment: Environment, **_: Any) -> None:
     """Wait for the counts of all processes, whether the time is over or somebody asked for an end, or both."""
     if not recorder.began or not isinstance(environment.runner, MasterRunner):
         return
-    if not recorder.asked:
-        recorder.asked = True
+    if not recorder.gathered_by:
+        recorder.gathered_by = time.time() + GATHER_SECONDS
         environment.runner.send_message(END)
-    recorder.complete.wait(GATHER_SECONDS)
+    recorder.complete.wait(max(recorder.gathered_by - time.time(), 0))
 
 
 @events.quit.add_listener

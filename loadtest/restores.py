@@ -2,7 +2,7 @@
 
 Each size is seeded and backed up in full, a restore point gives the moment its name, and then all but one profile go.
 Every restore goes to that point, beside the database, and is dropped again. In the end the directory has as many
-profiles as before.
+profiles as before, not the same; and of the backups from before those are gone that as many new ones replace.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
-from lab.inventory import load as read_lab
-from loadtest.drills.hosts import Hosts
+from loadtest.drills.hosts import Hosts, power
 from loadtest.ladder import machine, say
 from loadtest.plays import Run, run
 from loadtest.target import LoadError, Target
@@ -34,16 +32,23 @@ def measure(target: Target, *, sizes: list[int], repeats: int, file: Path) -> No
     {"machine", "groups", "sizes": [{"profiles", "database_bytes", "backup_bytes", "backup_seconds",
     "restore_seconds": [S]}]}
 
-    Raises LoadError for hosts that are not a lab's, whose directory is not to be emptied, when a playbook fails, and
-    when something else comes back than there was.
+    Raises LoadError for hosts that are not a lab's, whose directory and backups are not there for that, where a
+    restored cluster stands already, when a playbook fails, and when another number of profiles comes back.
     """
     try:
-        read_lab(target.inventory)
-    except LabError as error:
-        raise LoadError(f"The directory is emptied for this, and only a lab's is there for that: {error}") from error
+        power(target)
+    except LoadError as error:
+        raise LoadError(
+            f"The directory and the backups are replaced for this, and only a lab's may be. {error}"
+        ) from error
     results: dict[str, Any] = {"machine": machine(), "groups": target.groups, "sizes": []}
     file.parent.mkdir(parents=True, exist_ok=True)
     hosts = Hosts(target)
+    for name in target.groups["db"]:
+        if standing := hosts.run(
+            name, "find", "/etc/postgresql", "-mindepth", "2", "-maxdepth", "2", "-name", "restored"
+        ):
+            raise LoadError(f"{name} has {standing.strip()}, a restored cluster: {RESTORE} -e drop=true drops it.")
     before = _count(hosts)
     try:
         for size in sizes:

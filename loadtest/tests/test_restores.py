@@ -10,9 +10,11 @@ from loadtest.restores import measure, table
 from loadtest.target import LoadError, Target
 
 
-def test_a_directory_that_is_not_a_labs_is_not_emptied(tmp_path: Path) -> None:
-    (tmp_path / "hosts.yml").write_text("all: {hosts: {one: {ansible_host: 192.0.2.1}}}")
-    with pytest.raises(LoadError, match="only a lab's is there for that"):
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.5.11"])
+def test_a_directory_that_is_not_a_labs_is_not_emptied(tmp_path: Path, address: str) -> None:
+    """Even if the lab could have such a host."""
+    (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {{one: {{ansible_host: {address}, ansible_user: debian}}}}}}")
+    with pytest.raises(LoadError, match="only a lab's may be"):
         measure(
             Target(tmp_path, "people.test", "people", {}, {}, {}, {}),
             sizes=[1],

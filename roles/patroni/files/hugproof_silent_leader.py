@@ -6,8 +6,8 @@ kernel, which mostly accepts or refuses a connection however busy the host is. W
 a second or more apart, the other standbys hear nothing either, and the leader does not say in etcd that it is there,
 then the synchronous standby takes the leader's lease away, and Patroni goes on as ever.
 
-Every member that did not hear it wakes its own Patroni from then on, until somebody leads: one that had its news from
-etcd on the lost host would not hear of this until it looks by itself.
+Every member that did not hear it wakes its own Patroni from then on, until somebody leads or for WAKES looks: one that
+had its news from etcd on the lost host would not hear of this until it looks by itself.
 
 Should the leader live all the same, cut off from etcd as well, it acknowledges nothing from then on: its writes wait
 for the standby that was synchronous, which leads. It could only let that go by a change of etcd's list of synchronous
@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 
 LOOK = 1.0  # seconds from one look to the next at least, and for an answer
 WAKE = 5.0  # seconds for Patroni's answer, which may ask etcd for it
+WAKES = 15  # looks, after which a cluster that can have no leader is left to Patroni
 REFRESH = 5.0  # seconds after which etcd is asked anew who leads
 REMEMBERED = 4  # seconds for which others believe what a member tells
 # What a network says of a host that is not there; of other faults this host has its own.
@@ -180,7 +181,7 @@ class Watch:
         # A leader that has never been heard may be kept from this host alone, by a firewall for one.
         self._heard = ""
         self._unheard = 0  # looks in a row
-        self._lost = False  # the last leader was silent for all looks
+        self._wakes = 0  # left for Patroni, while nobody leads after a leader that was not heard
 
     def look(self) -> str:
         """Once; returns what there is to say. Raises one of FAULTS when etcd does not answer."""
@@ -199,7 +200,7 @@ class Watch:
         # One and the other, as Patroni accepts few at a time.
         heard = hears(leader.addresses[self._unheard % len(leader.addresses)])
         if heard:
-            self._heard, self._lost = leader.name, False
+            self._heard, self._wakes = leader.name, 0
         if heard is not False:
             self._unheard = 0
             return ""
@@ -208,13 +209,15 @@ class Watch:
         self._unheard += 1
         # In time for the others, and for the leader.
         if self._unheard >= self._looks - 2:
+            self._wakes = WAKES
             self._etcd.does_not_hear(leader.name, self._name)
         return self._silent(cluster, leader) if self._unheard >= self._looks and not cluster.paused else ""
 
     def _nobody_leads(self, cluster: Cluster) -> str:
         self._unheard = 0
-        if not self._lost or self._name not in cluster.members:
+        if not self._wakes or cluster.paused or self._name not in cluster.members:
             return ""
+        self._wakes -= 1
         self._cluster = None
         try:
             wake(cluster.members[self._name])
@@ -223,7 +226,7 @@ class Watch:
         return "nobody leads: Patroni is told"
 
     def _is_here(self) -> str:
-        self._heard, self._unheard, self._lost = "", 0, False
+        self._heard, self._unheard, self._wakes = "", 0, 0
         if not self._etcd.deaf(self._name):
             return ""
         self._etcd.is_here(self._name)
@@ -231,7 +234,6 @@ class Watch:
 
     def _silent(self, cluster: Cluster, leader: Leader) -> str:
         """The leader is not heard here."""
-        self._lost = True
         if hearing := cluster.members.keys() - cluster.deaf - {self._name, leader.name}:
             return f"{leader.name} is not heard here, and leads on: {', '.join(sorted(hearing))} may hear it"
         if self._name not in cluster.synchronous:
