@@ -1,4 +1,4 @@
-"""The README, docs/performance.md and docs/reliability.md show what docs/ladder.json and docs/drills.json have."""
+"""The README and the pages of docs/ show what ladder.json, drills.json and restores.json have there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import report
+from loadtest import report, restores
 from loadtest.drills import figures
 
 PROJECT = Path(__file__).parent.parent
@@ -36,3 +36,9 @@ def test_the_reliability_page_has_the_drills() -> None:
     """As `python -m loadtest drills --summary --reports docs` prints them."""
     results = json.loads((PROJECT / "docs" / "drills.json").read_text())
     assert figures.markdown(results) in (PROJECT / "docs" / "reliability.md").read_text()
+
+
+def test_the_page_of_backups_has_the_restores() -> None:
+    """As `python -m loadtest restores` prints them in the end."""
+    results = json.loads((PROJECT / "docs" / "restores.json").read_text())
+    assert restores.table(results) in (PROJECT / "docs" / "backup-and-restore.md").read_text()

@@ -2,7 +2,7 @@
 
 Each size is seeded and backed up in full, a restore point gives the moment its name, and then all but one profile go.
 Every restore goes to that point, beside the database, and is dropped again. In the end the directory has as many
-profiles as before, not the same; and of the backups from before those are gone that as many new ones replace.
+profiles as before, but others, and the new full backups have made those from before expire.
 """
 
 from __future__ import annotations
