@@ -10,7 +10,7 @@ from conftest import LOGS, PROJECT, Scenarios
 # The longest first.
 SCENARIOS = ("ha", "default", "single", "projects", "rungs")
 # Once in a while, by hand: docs/contributing.md.
-BY_HAND = ("growth", "upgrade")
+BY_HAND = ("growth", "s3", "upgrade")
 TAIL = 150
 # Pytest's words about what failed, and those of Ansible.
 WRONG = re.compile(r"^(FAILED|ERROR|E  |fatal: |failed: |_{3,} .* _{3,}$)")
