@@ -212,6 +212,34 @@ def test_a_purge_names_the_edge_host_that_it_did_not_reach(cluster: Cluster, pro
     assert of(cluster, lost).get(address).cache["fwd"] == "stale"
 
 
+def test_an_edge_host_that_was_cut_off_serves_nothing_that_was_purged_meanwhile(
+    cluster: Cluster, hosts: dict[str, Host], profiles: int
+) -> None:
+    """Without a second run. Another page is there still, for when the origin is away."""
+    *rest, lost = cluster.groups["edge"]
+    purged, other = cached_everywhere(cluster), cached_everywhere(cluster)
+    before = {name: absences(hosts[name]) for name in cluster.groups["edge"]}
+    lab(cluster.inventory, "cut", lost)
+    try:
+        done = run("playbooks/purge.yml", cluster.inventory, paths=[purged]).failed()
+        assert f"Not told: {lost}, which may go on with what was to be purged" in done.words
+    finally:
+        lab(cluster.inventory, "mend")
+    eventually(lambda: absences(hosts[lost]) == before[lost] + 1, limit=BACK)
+    for page in (purged, other):
+        assert of(cluster, lost).get(page).cache["fwd"] == "stale"
+        assert of(cluster, lost).get(page).is_hit
+    for name in rest:
+        assert absences(hosts[name]) == before[name]
+        assert of(cluster, name).get(other).is_hit
+
+
+def absences(host: Host) -> int:
+    """How often all pages of an edge host became stale because it had been away."""
+    told = "journalctl --boot --no-pager --quiet --output=cat --unit=hugproof-edge-away"
+    return str(host.run(told).stdout).count("every page is stale")
+
+
 def of(cluster: Cluster, name: str) -> Browser:
     return Browser(cluster.addresses[name], 443, cluster.authority)
 

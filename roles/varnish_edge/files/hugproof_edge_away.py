@@ -1,0 +1,68 @@
+"""Make every page of this edge host's cache stale after it was away: DOMAIN SOCKET [WITNESSES...].
+
+What was purged while nobody reached the host, or while it stood still, was not purged here. So whoever comes then gets
+each page anew; the copies stay for when the origin is away. SOCKET is the one that Varnish takes purges at. WITNESSES
+are lists such as 192.0.2.31/443,192.0.2.32/443 of ADDRESS/PORT: a later list is asked when nobody of an earlier one was
+reached. Without any the host is away only when it stands still.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+LOOK = 1.0  # seconds from one look to the next
+PATIENCE = 0.5  # seconds for a witness
+AWAY = 5.0  # seconds; a purge that comes later than that waits for it, or fails and names the host
+LIMIT = 10  # seconds for Varnish
+WITNESSES_AT_ONCE = 16
+
+
+def answers(witness: str) -> bool:
+    """Whether a host is reached: one that refuses the connection is."""
+    address, _, port = witness.rpartition("/")
+    try:
+        socket.create_connection((address, int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
+    return True
+
+
+def clocks() -> tuple[float, float]:
+    """Seconds by a clock that nobody sets, and by one that may be set right after a virtual machine stood still."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
+
+
+def purge(domain: str, place: str) -> str:
+    """Make every page stale; returns what was wrong."""
+    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", str(LIMIT), "--unix-socket", place]
+    done = subprocess.run(
+        [*command, "--request", "PURGE", "--header", "X-Purge: everything", f"http://{domain}/"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return done.stderr.strip() if done.returncode else ""
+
+
+def main(domain: str, place: str, *lists: str) -> None:
+    """For ever."""
+    heard, said = clocks(), ""
+    with ThreadPoolExecutor(WITNESSES_AT_ONCE) as pool:
+        while True:
+            if not lists or any(any(pool.map(answers, witnesses.split(","))) for witnesses in lists):
+                now = clocks()
+                away = max(after - before for before, after in zip(heard, now, strict=True))
+                fault = purge(domain, place) if away >= AWAY else ""
+                says = f"Away for {away:.0f} s: " + (fault or "every page is stale") if away >= AWAY else ""
+                if says and says != said:
+                    print(says, flush=True)
+                said = says
+                if not fault:
+                    heard = now
+            time.sleep(LOOK)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
