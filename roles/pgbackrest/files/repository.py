@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+# Of an answer by HTTP: what was wrong with it comes after them.
+HEADERS = re.compile(r"\*{3} (Request|Response) Headers \*{3}:.*?(?=\*{3} |$)", re.DOTALL)
 SEGMENT = re.compile(r"[0-9A-F]{24}-[0-9a-f]{40}")
 NO_STANZA = 1
 STRANGE = (
@@ -49,7 +51,7 @@ class Repository:
         stanza: dict[str, Any] = found[0] if found else {"status": {"code": NO_STANZA}, "backup": [], "db": []}
         troubles = [repository["status"] for repository in stanza.get("repo", []) if repository["status"]["code"] > 5]
         if troubles:
-            words = troubles[0]["message"]
+            words = HEADERS.sub("", troubles[0]["message"])
             if re.search(r"CryptoError|FormatError|ChecksumError", words):
                 raise Refusal(STRANGE)
             raise Refusal(f"The repository of backups can't be read: {' '.join(words.split())[:500]}")

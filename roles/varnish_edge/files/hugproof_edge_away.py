@@ -8,6 +8,7 @@ reached. Without any the host is away only when it stands still.
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ PATIENCE = 0.5  # seconds for a witness
 AWAY = 5.0  # seconds; a purge that comes later than that waits for it, or fails and names the host
 LIMIT = 10  # seconds for Varnish
 WITNESSES_AT_ONCE = 16
+# What a network says of a host that is not there; of other faults this host has its own.
+GONE = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
 
 
 def answers(witness: str) -> bool:
@@ -27,7 +30,7 @@ def answers(witness: str) -> bool:
     try:
         socket.create_connection((address, int(port)), timeout=PATIENCE).close()
     except OSError as error:
-        return isinstance(error, ConnectionRefusedError)
+        return not isinstance(error, TimeoutError) and error.errno not in GONE
     return True
 
 
@@ -39,29 +42,46 @@ def clocks() -> tuple[float, float]:
 def purge(domain: str, place: str) -> str:
     """Make every page stale; returns what was wrong."""
     command = ["curl", "--silent", "--show-error", "--fail", "--max-time", str(LIMIT), "--unix-socket", place]
-    done = subprocess.run(
-        [*command, "--request", "PURGE", "--header", "X-Purge: everything", f"http://{domain}/"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return done.stderr.strip() if done.returncode else ""
+    try:
+        done = subprocess.run(
+            [*command, "--request", "PURGE", "--header", "X-Purge: everything", f"http://{domain}/"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    except OSError as error:
+        return str(error)
+    return (done.stderr.strip() or f"curl ended with {done.returncode}") if done.returncode else ""
+
+
+class Watch:
+    """This host's looks at the others."""
+
+    def __init__(self, domain: str, place: str, lists: tuple[str, ...]) -> None:
+        self._domain, self._place = domain, place
+        self._lists = [witnesses.split(",") for witnesses in lists]
+        self._pool = ThreadPoolExecutor(WITNESSES_AT_ONCE)
+        self._heard = clocks()
+
+    def look(self) -> str:
+        """Once; returns what there is to say."""
+        if self._lists and not any(any(self._pool.map(answers, witnesses)) for witnesses in self._lists):
+            return ""
+        now = clocks()
+        away = max(after - before for before, after in zip(self._heard, now, strict=True))
+        if away >= AWAY and (fault := purge(self._domain, self._place)):
+            return f"The pages can't be made stale: {fault}"
+        self._heard = now
+        return f"Away for {away:.0f} s: every page is stale" if away >= AWAY else ""
 
 
 def main(domain: str, place: str, *lists: str) -> None:
     """For ever."""
-    heard, said = clocks(), ""
-    with ThreadPoolExecutor(WITNESSES_AT_ONCE) as pool:
-        while True:
-            if not lists or any(any(pool.map(answers, witnesses.split(","))) for witnesses in lists):
-                now = clocks()
-                away = max(after - before for before, after in zip(heard, now, strict=True))
-                fault = purge(domain, place) if away >= AWAY else ""
-                says = f"Away for {away:.0f} s: " + (fault or "every page is stale") if away >= AWAY else ""
-                if says and says != said:
-                    print(says, flush=True)
-                said = says
-                if not fault:
-                    heard = now
-            time.sleep(LOOK)
+    watch, said = Watch(domain, place, lists), ""
+    while True:
+        says = watch.look()
+        if says and says != said:
+            print(says, flush=True)
+        said = says
+        time.sleep(LOOK)
 
 
 if __name__ == "__main__":
