@@ -16,19 +16,13 @@ from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster
 from support.lab import lab
+from support.postgres import query, waiting
 from support.wait import eventually
 from support.web import Browser
 
 BACKUP, RESTORE, RESTORE_FILES = "playbooks/backup.yml", "playbooks/restore.yml", "playbooks/restore_files.yml"
 REPOSITORY = f"/var/lib/pgbackrest/backup/{APPLICATION}"
 SCRATCH = "/var/lib/postgresql/restore-drill"
-
-
-def query(host: Host, statement: str, cluster: str = "main", database: str = APPLICATION) -> str:
-    """What psql prints of a statement, asked of one of the host's clusters as the superuser."""
-    version = host.check_output("ls /etc/postgresql")
-    command = f"cd /; sudo -u postgres psql --no-psqlrc --cluster {version}/{cluster} -v ON_ERROR_STOP=1"
-    return str(host.check_output(f"{command} -qtAd {database} -c %s", statement))
 
 
 @pytest.fixture
@@ -212,11 +206,6 @@ def test_a_repository_that_takes_nothing_raises_an_alarm_that_ends(
     eventually(lambda: waiting(leader) == 0, limit=120)
     # By its timer, without help.
     eventually(lambda: leader.check_output("systemctl --failed --no-legend --plain") == "", limit=90)
-
-
-def waiting(host: Host) -> int:
-    """How many segments of the write-ahead log wait for the archive."""
-    return int(query(host, "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ '[.]ready$'"))
 
 
 def drill(keeper: Host) -> tuple[int, dict[str, Any]]:

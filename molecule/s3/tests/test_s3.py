@@ -12,6 +12,7 @@ from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster
 from support.lab import lab
+from support.postgres import query, waiting
 from support.wait import eventually
 from support.web import Browser
 
@@ -27,18 +28,6 @@ def site(cluster: Cluster, hosts: dict[str, Host], storage: Host) -> Host:
     """The one host of the site, which has been converged."""
     run("site.yml", cluster.inventory, patience=PATIENCE).succeeded()
     return hosts[cluster.groups["db"][0]]
-
-
-def query(host: Host, statement: str, cluster: str = "main") -> str:
-    """What psql prints of a statement, asked of one of the host's clusters as the superuser."""
-    version = host.check_output("ls /etc/postgresql")
-    command = f"cd /; sudo -u postgres psql --no-psqlrc --cluster {version}/{cluster} -v ON_ERROR_STOP=1"
-    return str(host.check_output(f"{command} -qtAd {APPLICATION} -c %s", statement))
-
-
-def waiting(host: Host) -> int:
-    """How many segments of the write-ahead log wait for the archive."""
-    return int(query(host, "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name ~ '[.]ready$'"))
 
 
 def archived(host: Host) -> None:
