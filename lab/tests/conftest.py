@@ -38,6 +38,19 @@ class Trial:
         assert done.returncode == expect, done.stderr
         return done.stdout.strip()
 
+    def state(self, host: str) -> str:
+        """What a host's systemd says of itself once its boot is over.
+
+        It is asked again and again: systemctl's --wait waits for a signal, which systemd sends on the bus only if
+        somebody has subscribed to its signals, as logind does when it starts.
+        """
+
+        def settled() -> str:
+            says = self.ssh(host, "systemctl is-system-running || true")
+            return "" if says in ("initializing", "starting") else says
+
+        return str(eventually(settled, seconds=120))
+
 
 def make_trial(directory: Path, subnet: str, hosts: str) -> Trial:
     """Write an inventory; in `hosts` a number in brackets stands for an address of the subnet."""
@@ -58,9 +71,10 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         lab.run("down")
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until a condition holds; fail after a limit."""
+def eventually(condition: Callable[[], object], seconds: float = 20.0) -> object:
+    """Wait until a condition holds, and return what it said; fail after a limit."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (holds := condition()):
         assert time.monotonic() < deadline, "this never came true"
         time.sleep(0.05)
+    return holds
