@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 LOOK = 1.0  # seconds from one look to the next
 PATIENCE = 0.5  # seconds for a witness
-AWAY = 5.0  # seconds; a purge that comes later than that waits for it, or fails and names the host
+AWAY = 5.0  # seconds; in a shorter absence a purge waits for the host, or fails and names it
 LIMIT = 10  # seconds for Varnish
 WITNESSES_AT_ONCE = 16
 # What a network says of a host that is not there; of other faults this host has its own.
