@@ -42,6 +42,21 @@ def test_an_inventory_is_kept_with_its_variables_and_nothing_besides(tmp_path: P
     assert restic.archive([f"{tmp_path}/mine"]) == restic.archive([f"{tmp_path}/mine"])
 
 
+def test_the_certificate_is_kept_beside_the_inventory(tmp_path: Path) -> None:
+    files = [tmp_path / "live/full.pem", tmp_path / "live/key.pem"]
+    (tmp_path / "live").mkdir()
+    for file in (tmp_path / "hosts.yml", *files):
+        file.write_text(f"of {file.name}")
+    kept = base64.b64decode(restic.archive([f"{tmp_path}/hosts.yml"], map(str, files)))
+    with tarfile.open(fileobj=io.BytesIO(kept)) as archive:
+        contents = {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
+    assert contents == {
+        f"{tmp_path.name}/hosts.yml": b"of hosts.yml",
+        "certificate/full.pem": b"of full.pem",
+        "certificate/key.pem": b"of key.pem",
+    }
+
+
 def packed(files: dict[str, str]) -> bytes:
     """A tar archive; a name that ends with a slash is a directory, a content that begins with -> a link."""
     made = io.BytesIO()

@@ -16,6 +16,7 @@ from loadtest.plays import run
 from testinfra.host import Host
 
 from support.cluster import APPLICATION, Cluster
+from support.database import Database
 from support.lab import lab
 from support.postgres import query, waiting
 from support.wait import eventually
@@ -24,6 +25,7 @@ from support.web import Browser
 BACKUP, RESTORE, RESTORE_FILES = "playbooks/backup.yml", "playbooks/restore.yml", "playbooks/restore_files.yml"
 REPOSITORY = f"/var/lib/pgbackrest/backup/{APPLICATION}"
 SCRATCH = "/var/lib/postgresql/restore-drill"
+FAILED = "systemctl --failed --no-legend --plain"
 
 
 @pytest.fixture
@@ -82,6 +84,23 @@ def test_a_restore_beside_has_what_was_there_at_that_moment_or_all(
     run(RESTORE, cluster.inventory).succeeded()
     assert rows(leader, "restored") == ["after", "before"]
     drop(leader, cluster)
+
+
+def test_with_a_standby_off_the_data_are_restored_beside_the_database_and_not_in_its_place(
+    leader: Host, cluster: Cluster, database: Database, moment: Moment
+) -> None:
+    lost = database.synchronous()
+    lab(cluster.inventory, "stop", lost)
+    try:
+        run(RESTORE, cluster.inventory, target=moment.time).succeeded()
+        assert rows(leader, "restored") == ["before"]
+        refused = run(RESTORE, cluster.inventory, in_place=True, sure=APPLICATION).failed()
+        assert f"{lost} can't be reached, and would come back with the data of before" in refused.words
+        assert set(refused.changed.values()) == {0}
+    finally:
+        lab(cluster.inventory, "start", lost)
+    drop(leader, cluster)
+    eventually(database.is_whole, limit=120)
 
 
 def drop(leader: Host, cluster: Cluster) -> None:
@@ -157,8 +176,8 @@ def backups(keeper: Host) -> list[dict[str, Any]]:
 def test_nobody_can_read_the_repository_without_the_passphrase(keeper: Host) -> None:
     files = f"find {REPOSITORY} /var/lib/pgbackrest/archive -type f"
     beginnings = keeper.check_output(f"{files} -exec head --quiet --bytes=8 {{}} +")
-    assert len(beginnings) > 10
-    assert beginnings == "Salted__" * int(keeper.check_output(f"{files} | wc -l"))
+    assert len(beginnings) > 80
+    assert beginnings == "Salted__" * (len(beginnings) // 8)
 
 
 @contextmanager
@@ -195,7 +214,8 @@ def test_a_repository_that_takes_nothing_raises_an_alarm_that_ends(
     with missing(cluster, keeper):
         query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
         eventually(lambda: leader.run("systemctl start hugproof-archive-check").rc != 0, limit=120)
-        assert "hugproof-archive-check" in leader.check_output("systemctl --failed --no-legend --plain")
+        # Its timer may have started it once more.
+        eventually(lambda: "hugproof-archive-check" in leader.check_output(FAILED), limit=10)
         errors = "journalctl --no-pager --unit=hugproof-archive-check --priority=err --since=-1min"
         eventually(lambda: "The database is not archived" in leader.check_output(errors), limit=10)
         assert waiting(leader) > 0
@@ -206,7 +226,7 @@ def test_a_repository_that_takes_nothing_raises_an_alarm_that_ends(
     query(leader, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
     eventually(lambda: waiting(leader) == 0, limit=120)
     # By its timer, without help.
-    eventually(lambda: leader.check_output("systemctl --failed --no-legend --plain") == "", limit=90)
+    eventually(lambda: leader.check_output(FAILED) == "", limit=90)
 
 
 def drill(keeper: Host) -> tuple[int, dict[str, Any]]:
@@ -251,7 +271,7 @@ def test_a_damaged_backup_makes_the_drill_fail(keeper: Host) -> None:
         status, report = drill(keeper)
     assert (status != 0, report["passed"]) == (True, False)
     assert "pgBackRest can't restore the backup" in report["reason"]
-    assert "hugproof-restore-drill" in keeper.check_output("systemctl --failed --no-legend --plain")
+    assert "hugproof-restore-drill" in keeper.check_output(FAILED)
     assert "The restore drill has failed" in keeper.check_output(
         "journalctl --no-pager --unit=hugproof-restore-drill --priority=err --since=-1min"
     )
@@ -348,9 +368,9 @@ def test_an_uploaded_file_that_is_gone_comes_back(source: Host, cluster: Cluster
 
 
 def next_run(host: Host, unit: str) -> int | None:
-    """When the unit's timer starts it next, in microseconds since 1970."""
-    [timer] = json.loads(host.check_output("systemctl list-timers -o json %s", f"{unit}.timer"))
-    return timer["next"]
+    """When a timer starts the unit next, in microseconds since 1970."""
+    timers = json.loads(host.check_output("systemctl list-timers -o json"))
+    return {timer["activates"]: timer["next"] for timer in timers}[f"{unit}.service"]
 
 
 def test_backups_and_drills_have_their_hours(keeper: Host, source: Host, leader: Host) -> None:
@@ -378,3 +398,27 @@ def test_the_inventory_with_its_vault_is_in_the_backup(cluster: Cluster, keeper:
     dumped = "hugproof-repository inventory dump latest /inventory.tar | tar -xOf - --wildcards"
     for name in ("hosts.yml", "group_vars/all/secrets.yml"):
         assert keeper.check_output(f"{dumped} '*/{name}'") == (cluster.inventory / name).read_text().rstrip("\n")
+
+
+def test_what_a_lost_leader_had_not_archived_is_an_alarm_until_the_next_backup(
+    cluster: Cluster, database: Database, hosts: dict[str, Host], keeper: Host
+) -> None:
+    check = "systemctl start hugproof-archive-check"
+    before = hosts[database.leader()]
+    timeline = int(query(before, "SELECT timeline_id FROM pg_control_checkpoint()"))
+    # Later than the newest backup's beginning.
+    query(before, "SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
+    run("playbooks/switchover.yml", cluster.inventory).succeeded()
+    now = hosts[database.leader()]
+    eventually(lambda: now.run(check).rc == 0)
+
+    # As if the leader had died before it could archive it.
+    segments = f"find {REPOSITORY.replace('backup', 'archive', 1)} -name '{timeline:08X}*-*' ! -name '*partial*'"
+    lost = sorted(keeper.check_output(segments).split())[-1]
+    keeper.check_output("rm %s", lost)
+    now.check_output("rm /run/pgbackrest/hugproof-archive-whole")
+    assert now.run(check).rc != 0
+    errors = now.check_output("journalctl --no-pager --unit=hugproof-archive-check --priority=err --since=-1min")
+    assert f"the segment {lost.split('/')[-1].split('-')[0]} among it" in errors
+    run(BACKUP, cluster.inventory).succeeded()
+    now.check_output(check)

@@ -1,7 +1,8 @@
-"""Everything is lost but the backup host: the last of the scenario's tests."""
+"""The backup host is lost, then everything but the backup host: the last of the scenario's tests."""
 
 from __future__ import annotations
 
+import json
 import secrets
 
 from loadtest.plays import run
@@ -16,6 +17,26 @@ from support.web import Browser
 PATIENCE = 2400  # seconds
 
 
+def archived(database: Database) -> None:
+    """Wait until all that is written now is in the archive."""
+    leader = database.leader()
+    segment = database.query(leader, "SELECT pg_walfile_name(pg_switch_wal())")
+    eventually(lambda: database.query(leader, "SELECT last_archived_wal FROM pg_stat_archiver") >= segment, limit=120)
+
+
+def test_a_bare_backup_host_takes_the_place_of_the_one_that_is_lost(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    [keeper] = cluster.groups["backup"]
+    lab(cluster.inventory, "remove", keeper)
+    lab(cluster.inventory, "up")
+    run("site.yml", cluster.inventory, patience=PATIENCE).succeeded()
+    database.query(database.leader(), "SELECT pg_current_xact_id()")
+    archived(database)
+    assert json.loads(hosts[keeper].check_output("hugproof-repository media snapshots --json"))
+    run("playbooks/backup.yml", cluster.inventory).succeeded()
+
+
 def test_the_site_is_rebuilt_from_bare_hosts_and_its_backup(
     cluster: Cluster, database: Database, hosts: dict[str, Host]
 ) -> None:
@@ -24,10 +45,8 @@ def test_the_site_is_rebuilt_from_bare_hosts_and_its_backup(
     file = f"/srv/{APPLICATION}/media/{word}"
     source.check_output("sudo -u %s sh -c %s", APPLICATION, f"echo {word} > {file}")
     source.check_output("systemctl start hugproof-files-backup")
-    leader = database.leader()
-    database.query(leader, f"CREATE TABLE rebuilt AS SELECT '{word}' AS word")
-    segment = database.query(leader, "SELECT pg_walfile_name(pg_switch_wal())")
-    eventually(lambda: database.query(leader, "SELECT last_archived_wal FROM pg_stat_archiver") >= segment, limit=120)
+    database.query(database.leader(), f"CREATE TABLE rebuilt AS SELECT '{word}' AS word")
+    archived(database)
 
     lost = sorted(set(cluster.addresses) - {keeper})
     lab(cluster.inventory, "remove", *lost)

@@ -3,6 +3,9 @@
 
 It ends by itself: the next run that finds the archive up to date succeeds. A standby archives nothing, and PostgreSQL
 that does not run has an alarm of its own.
+
+A leader that is lost takes with it what it had not archived yet: its successor has that in its data, and never archives
+it. That too is an alarm, until there is a newer backup.
 """
 
 from __future__ import annotations
@@ -10,6 +13,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+
+from repository import Refusal, Repository
 
 # A segment that waits longer than so many times the time after which it should be archived.
 PATIENCE = 3
@@ -27,6 +34,18 @@ FROM pg_stat_archiver
 """
 
 
+# The timeline that is written, what it came from, and the size of a segment in bytes.
+HISTORY = """
+SELECT timeline_id, (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),
+    CASE WHEN timeline_id > 1 THEN
+        pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline_id)), 8, '0') || '.history') END
+FROM pg_control_checkpoint()
+"""
+NOT_FOUND = 1  # pgBackRest's status of archive-get
+# The timeline before which nothing is missing; gone with a restart of the host, and found out again.
+KNOWN = Path("/run/pgbackrest/hugproof-archive-whole")
+
+
 def query(port: int, statement: str) -> subprocess.CompletedProcess[str]:
     command = ["psql", "--no-psqlrc", "--port", str(port), "-v", "ON_ERROR_STOP=1", "-tAc", statement, "postgres"]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
@@ -38,10 +57,64 @@ def alarm(text: str) -> int:
     return 1
 
 
+def last_before(history: str, size: int) -> str:
+    """The name of the last whole segment before the newest timeline; empty where there is none.
+
+    `history` is that timeline's file: a line for each before it, of its number and of where it ended. The segments that
+    a timeline shares with the one before have its own name.
+    """
+    found = [line.split()[:2] for line in history.splitlines() if line.strip() and not line.startswith("#")]
+    ends = [(int(timeline), _position(end)) for timeline, end in found]
+    number = ends[-1][1] // size - 1
+    if number < 1:
+        return ""
+    begins = [0, *(end for _, end in ends)]
+    timeline = max(one for (one, _), begin in zip(ends, begins, strict=False) if begin < (number + 1) * size)
+    high, low = divmod(number, (1 << 32) // size)
+    return f"{timeline:08X}{high:08X}{low:08X}"
+
+
+def _position(text: str) -> int:
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def hole(port: int, repository: Repository) -> str:
+    """What of the time before this host led is missing in the archive, in words; empty when nothing is.
+
+    Raises Refusal when the repository can't be asked.
+    """
+    asked = query(port, HISTORY)
+    if asked.returncode:
+        return ""
+    timeline, size, history = asked.stdout.strip().split("|", 2)
+    if timeline == "1" or (KNOWN.exists() and KNOWN.read_text() == timeline):
+        return ""
+    segment = last_before(history, int(size))
+    backups = sorted(repository.info()["backup"], key=lambda backup: backup["timestamp"]["stop"])
+    needed = not backups or backups[-1]["archive"]["start"][8:] <= segment[8:]
+    if segment and needed and not _archived(repository, segment):
+        return segment
+    KNOWN.write_text(timeline)
+    return ""
+
+
+def _archived(repository: Repository, segment: str) -> bool:
+    """Whether the archive has a segment. Raises Refusal when it can't be asked."""
+    with tempfile.TemporaryDirectory() as place:
+        options = [f"--config={repository.config}", f"--stanza={repository.stanza}", "--log-level-console=error"]
+        command = ["pgbackrest", *options, "archive-get", segment, f"{place}/{segment}"]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    if done.returncode not in {0, NOT_FOUND}:
+        raise Refusal(" ".join((done.stderr or done.stdout).split()))
+    return done.returncode == 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True, help="after which a segment should be archived")
+    parser.add_argument("--stanza", required=True)
     options = parser.parse_args()
     asked = query(options.port, STATE)
     if asked.returncode:
@@ -58,6 +131,15 @@ def main() -> int:
         )
     if int(quiet) > HEARTBEAT and int(count) == 0:
         query(options.port, "SELECT pg_current_xact_id()")
+    try:
+        if segment := hole(options.port, Repository(options.stanza, "/etc/pgbackrest.conf")):
+            return alarm(
+                "The archive of backups has a hole: the leader before this one was lost before it had archived all, the"
+                f" segment {segment} among it. Nothing from there on can be restored until there is a new backup: run"
+                " playbooks/backup.yml now."
+            )
+    except Refusal as refusal:
+        print(f"<4>Nothing is known of what a leader before this one has archived: {refusal}", file=sys.stderr)
     return 0
 
 

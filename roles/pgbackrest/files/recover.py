@@ -120,8 +120,9 @@ class Recovery:
                 words = _last_words(socket / "log")
                 if "before configured recovery target was reached" in words:
                     raise RecoveryError(
-                        "The archive ends before the target: nothing was written at that moment or after it. Restore"
-                        " to 'latest', or to an earlier moment."
+                        "The archive ends before the target: nothing was written at that moment or after it, or it has"
+                        " a hole there (hugproof-archive-check would have told). Restore to 'latest', or to an earlier"
+                        " moment."
                     )
                 raise RecoveryError(f"PostgreSQL does not recover the backup: {words}")
             if time.monotonic() > deadline:
