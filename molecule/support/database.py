@@ -57,8 +57,14 @@ class Database:
         [name] = [name for name, member in self.members().items() if member["role"] == "sync_standby"]
         return name
 
+    def copying(self) -> set[str]:
+        """The standbys that the leader sends what is written."""
+        told = self.ask("leader", self.leader()).get("replication", [])
+        return {one["application_name"] for one in told if one["state"] == "streaming"}
+
     def is_whole(self) -> bool:
-        """Whether all members run on one timeline, by their own words, and one of them has every acknowledged write."""
+        """Whether all members run on one timeline, by their own words, and copy what the leader writes; one of them has
+        every acknowledged write."""
         members = self.members()
         own = [self.ask("patroni", name) for name in self.names]
         return (
@@ -67,6 +73,7 @@ class Database:
             and {member["state"] for member in own} == {"running"}
             and len({member["timeline"] for member in own}) == 1
             and {"sync_standby"} <= {member["role"] for member in members.values()}
+            and set(self.names) <= {self.leader(), *self.copying()}
         )
 
     def version(self) -> str:
