@@ -268,7 +268,7 @@ def _seen(
     }
 
 
-def _data(site: Site, acknowledged: set[str], damaged_before: int) -> dict[str, Any]:
+def _data(site: Site, acknowledged: set[str], damaged_before: dict[str, int]) -> dict[str, Any]:
     """Whether everything that was acknowledged is there, and undamaged."""
     kept = site.written()
     return {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from loadtest.drills.hosts import Hosts, OutOfReach, Power
+from loadtest.drills.hosts import Hosts, Power
 from loadtest.drills.witnesses import Reader
 from loadtest.target import LoadError, Target
 from loadtest.words import HOT
@@ -23,6 +23,7 @@ LEADING = {"leader", "master"}  # Patroni's word for it since version 4, and bef
 HEALTHY = {"running", "streaming"}
 LOOK = 1.0  # seconds between two looks
 WARM_LIMIT = 60.0
+AMCHECK_LIMIT = 30.0  # until a standby has the extension
 T = TypeVar("T")
 
 Member = dict[str, Any]
@@ -92,8 +93,11 @@ class Site:
 
     def query(self, statement: str, database: str = "") -> str:
         """Ask the leader as its superuser."""
+        return self._ask(self._leader(), statement, database)
+
+    def _ask(self, name: str, statement: str, database: str = "") -> str:
         return self.hosts.run(
-            self._leader(), "runuser", "-u", "postgres", "--", "psql", "--no-psqlrc", "--quiet", "-tA", "-v",
+            name, "runuser", "-u", "postgres", "--", "psql", "--no-psqlrc", "--quiet", "-tA", "-v",
             "ON_ERROR_STOP=1", "-d", database or self.target.application, "-c", statement, limit=120,
         ).strip()  # fmt: skip
 
@@ -116,28 +120,34 @@ class Site:
         """The keys of all writes that the leader knows."""
         return set(self.query("SELECT id FROM drill_writes").split())
 
-    def checksum_failures(self) -> int:
-        """Pages that PostgreSQL has found damaged, on the leader."""
-        return int(self.query("SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database"))
+    def checksum_failures(self) -> dict[str, int]:
+        """How many pages PostgreSQL has found damaged, by host."""
+        return {name: self._checksum_failures(name) for name in self.target.groups["db"]}
 
-    def damage(self, failures_before: int) -> list[str]:
-        """What is wrong with the data on the leader: pg_amcheck's words, and pages whose checksum does not fit."""
-        leader = self._leader()
-        version = int(self.query("SHOW server_version_num")) // 10000
-        tool = f"/usr/lib/postgresql/{version}/bin/pg_amcheck"
-        found = []
+    def _checksum_failures(self, name: str) -> int:
+        return int(self._ask(name, "SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database"))
+
+    def damage(self, failures_before: dict[str, int]) -> list[str]:
+        """What is wrong with the data, on every host: pg_amcheck's words, and pages whose checksum does not fit."""
+        self.query("CREATE EXTENSION IF NOT EXISTS amcheck")
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(lambda one: self._damage_on(*one), failures_before.items())
+            return [fault for faults in found for fault in faults]
+
+    def _damage_on(self, name: str, failures_before: int) -> list[str]:
+        if not within(AMCHECK_LIMIT, lambda: self._ask(name, "SELECT 1 FROM pg_extension WHERE extname = 'amcheck'")):
+            return [f"{name} has not got amcheck, which was made on the leader, within {AMCHECK_LIMIT:.0f} s"]
         try:
-            self.hosts.run(
-                leader, "runuser", "-u", "postgres", "--", tool, "--install-missing", "--heapallindexed",
-                self.target.application, limit=300,
-            )  # fmt: skip
-        except OutOfReach:
-            raise
+            version = int(self._ask(name, "SHOW server_version_num")) // 10000
+            tool = f"/usr/lib/postgresql/{version}/bin/pg_amcheck"
+            check = ("runuser", "-u", "postgres", "--", tool, "--heapallindexed", self.target.application)
+            self.hosts.run(name, *check, limit=300)
+            failures = self._checksum_failures(name)
         except LoadError as error:
-            found.append(f"pg_amcheck on {error}")
-        if new := self.checksum_failures() - failures_before:
-            found.append(f"{new} pages whose checksum does not fit on {leader}")
-        return found
+            return [f"pg_amcheck on {error}"]
+        # Who has copied the data anew counts from the beginning.
+        new = failures - failures_before if failures >= failures_before else failures
+        return [f"{new} pages whose checksum does not fit on {name}"] if new else []
 
     # The edge
 
@@ -231,6 +241,9 @@ class Site:
             found.append("etcd is not healthy")
         if "members" in status:
             found += incomplete(status["members"], self.target.groups["db"])
+        if "copying" in status:
+            idle = sorted(set(self.target.groups["db"]) - {name, *status["copying"]})
+            found += [f"the database's {standby} copies nothing" for standby in idle]
         if name in self.target.groups["edge"]:
             found += self._missing_of_edge(name)
         return found

@@ -7,7 +7,7 @@ import urllib.request
 from typing import Any
 
 *UNITS, ADDRESS = sys.argv[1:]
-PATRONI, ETCD = f"http://{ADDRESS}:8008/cluster", f"http://{ADDRESS}:2379/health"
+PATRONI, ETCD = f"http://{ADDRESS}:8008", f"http://{ADDRESS}:2379/health"
 
 
 def said(*argv: str) -> str:
@@ -24,7 +24,11 @@ def asked(url: str) -> Any:
 
 found: dict[str, Any] = {"units": {unit: said("systemctl", "is-active", unit).split() or ["missing"] for unit in UNITS}}
 if "patroni@*" in UNITS:
-    found["members"] = (asked(PATRONI) or {}).get("members", [])
+    found["members"] = (asked(f"{PATRONI}/cluster") or {}).get("members", [])
+    # Nobody but the leader answers to this.
+    if leading := asked(f"{PATRONI}/leader"):
+        copying = [one["application_name"] for one in leading.get("replication", []) if one["state"] == "streaming"]
+        found["copying"] = copying
 if "etcd" in UNITS:
     found["etcd"] = str((asked(ETCD) or {}).get("health")).lower() == "true"
 found["addresses"] = said("ip", "-brief", "address", "show", "scope", "global")
