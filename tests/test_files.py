@@ -43,17 +43,17 @@ def test_an_inventory_is_kept_with_its_variables_and_nothing_besides(tmp_path: P
 
 
 def test_the_certificate_is_kept_beside_the_inventory(tmp_path: Path) -> None:
-    files = [tmp_path / "live/full.pem", tmp_path / "live/key.pem"]
-    (tmp_path / "live").mkdir()
-    for file in (tmp_path / "hosts.yml", *files):
-        file.write_text(f"of {file.name}")
-    kept = base64.b64decode(restic.archive([f"{tmp_path}/hosts.yml"], map(str, files)))
+    certificate = {"chain.pem": f"{tmp_path}/certs/site.pem", "key.pem": f"{tmp_path}/private/site.pem"}
+    for file in map(Path, (f"{tmp_path}/hosts.yml", *certificate.values())):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(file.parent.name)
+    kept = base64.b64decode(restic.archive([f"{tmp_path}/hosts.yml"], certificate))
     with tarfile.open(fileobj=io.BytesIO(kept)) as archive:
         contents = {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
     assert contents == {
-        f"{tmp_path.name}/hosts.yml": b"of hosts.yml",
-        "certificate/full.pem": b"of full.pem",
-        "certificate/key.pem": b"of key.pem",
+        f"{tmp_path.name}/hosts.yml": tmp_path.name.encode(),
+        "certificate/chain.pem": b"certs",
+        "certificate/key.pem": b"private",
     }
 
 

@@ -322,6 +322,22 @@ def test_in_place_asked_twice_brings_back_the_moment(
     assert (status, report["passed"]) == (0, True), report
 
 
+def test_a_restore_over_the_data_that_failed_goes_on_when_it_is_run_again(
+    leader: Host, cluster: Cluster, database: Database
+) -> None:
+    """Whoever leads meanwhile, or nobody."""
+    wanted = {"target": "latest", "in_place": True, "sure": APPLICATION, "delta": True}
+    written = f"/var/lib/postgresql/{database.version()}/main/base/1"  # of template1, which nobody writes to
+    leader.check_output(f"mount --bind {written} {written} && mount -o remount,ro,bind {written}")
+    try:
+        failed = run(RESTORE, cluster.inventory, **wanted).failed()
+        assert "are not whole, and PostgreSQL is stopped there" in failed.words
+    finally:
+        leader.check_output(f"umount {written}")
+    run(RESTORE, cluster.inventory, **wanted).succeeded()
+    assert database.is_whole()
+
+
 def test_the_two_newest_full_backups_are_kept(keeper: Host) -> None:
     keeper.check_output("systemctl start pgbackrest-backup@full")
     before = [backup["label"] for backup in backups(keeper) if backup["type"] == "full"]

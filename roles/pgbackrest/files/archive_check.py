@@ -34,15 +34,17 @@ FROM pg_stat_archiver
 """
 
 
-# The timeline that is written, what it came from, and the size of a segment in bytes.
+# Which database it is, the timeline that is written, the size of a segment in bytes, and what the timeline came from.
 HISTORY = """
-SELECT timeline_id, (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),
+SELECT (SELECT system_identifier FROM pg_control_system()), timeline_id,
+    (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),
     CASE WHEN timeline_id > 1 THEN
         pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline_id)), 8, '0') || '.history') END
 FROM pg_control_checkpoint()
 """
+CONFIG = "/etc/pgbackrest.conf"
 NOT_FOUND = 1  # pgBackRest's status of archive-get
-# The timeline before which nothing is missing; gone with a restart of the host, and found out again.
+# The database and its timeline before which nothing is missing; gone with a restart of the host, and found out again.
 KNOWN = Path("/run/pgbackrest/hugproof-archive-whole")
 
 
@@ -57,21 +59,22 @@ def alarm(text: str) -> int:
     return 1
 
 
-def last_before(history: str, size: int) -> str:
-    """The name of the last whole segment before the newest timeline; empty where there is none.
+def last_of_each(history: str, size: int) -> list[str]:
+    """The names of the last whole segments before each change of timeline, without those that have none.
 
-    `history` is that timeline's file: a line for each before it, of its number and of where it ended. The segments that
-    a timeline shares with the one before have its own name.
+    `history` is the newest timeline's file: a line for each before it, of its number and of where it ended. The segment
+    that a timeline ends in is the next one's, by name too.
     """
-    found = [line.split()[:2] for line in history.splitlines() if line.strip() and not line.startswith("#")]
-    ends = [(int(timeline), _position(end)) for timeline, end in found]
-    number = ends[-1][1] // size - 1
-    if number < 1:
-        return ""
+    lines = [line.split()[:2] for line in history.splitlines() if line.strip() and not line.startswith("#")]
+    ends = [(int(timeline), _position(end)) for timeline, end in lines]
     begins = [0, *(end for _, end in ends)]
-    timeline = max(one for (one, _), begin in zip(ends, begins, strict=False) if begin < (number + 1) * size)
-    high, low = divmod(number, (1 << 32) // size)
-    return f"{timeline:08X}{high:08X}{low:08X}"
+    found = []
+    for _, end in ends:
+        number = end // size - 1
+        timeline = max(one for (one, _), begin in zip(ends, begins, strict=False) if begin < (number + 1) * size)
+        high, low = divmod(number, (1 << 32) // size)
+        found += [f"{timeline:08X}{high:08X}{low:08X}"] if number > 0 else []
+    return found
 
 
 def _position(text: str) -> int:
@@ -80,22 +83,25 @@ def _position(text: str) -> int:
 
 
 def hole(port: int, repository: Repository) -> str:
-    """What of the time before this host led is missing in the archive, in words; empty when nothing is.
+    """A segment that a leader before this one had not archived when it ended; empty when there is none.
 
-    Raises Refusal when the repository can't be asked.
+    What came before the newest backup does not matter any more. Raises Refusal when the repository can't be asked.
     """
     asked = query(port, HISTORY)
     if asked.returncode:
         return ""
-    timeline, size, history = asked.stdout.strip().split("|", 2)
-    if timeline == "1" or (KNOWN.exists() and KNOWN.read_text() == timeline):
+    system, timeline, size, history = asked.stdout.strip().split("|", 3)
+    known = f"{system} {timeline}"
+    if timeline == "1" or (KNOWN.exists() and KNOWN.read_text() == known):
         return ""
-    segment = last_before(history, int(size))
-    backups = sorted(repository.info()["backup"], key=lambda backup: backup["timestamp"]["stop"])
-    needed = not backups or backups[-1]["archive"]["start"][8:] <= segment[8:]
-    if segment and needed and not _archived(repository, segment):
-        return segment
-    KNOWN.write_text(timeline)
+    backups = repository.info()["backup"]
+    if not backups:
+        return ""  # the first one is being made
+    begin = max(backups, key=lambda backup: backup["timestamp"]["stop"])["archive"]["start"]
+    for segment in last_of_each(history, int(size)):
+        if segment[8:] >= begin[8:] and not _archived(repository, segment):
+            return segment
+    KNOWN.write_text(known)
     return ""
 
 
@@ -114,7 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True, help="after which a segment should be archived")
-    parser.add_argument("--stanza", required=True)
+    parser.add_argument("--stanza", help="without it the unit is of an earlier run, and holes are not looked for")
     options = parser.parse_args()
     asked = query(options.port, STATE)
     if asked.returncode:
@@ -132,9 +138,9 @@ def main() -> int:
     if int(quiet) > HEARTBEAT and int(count) == 0:
         query(options.port, "SELECT pg_current_xact_id()")
     try:
-        if segment := hole(options.port, Repository(options.stanza, "/etc/pgbackrest.conf")):
+        if options.stanza and (segment := hole(options.port, Repository(options.stanza, CONFIG))):
             return alarm(
-                "The archive of backups has a hole: the leader before this one was lost before it had archived all, the"
+                "The archive of backups has a hole: a leader before this one ended before it had archived all, the"
                 f" segment {segment} among it. Nothing from there on can be restored until there is a new backup: run"
                 " playbooks/backup.yml now."
             )

@@ -8,21 +8,21 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 
-def archive(sources: Iterable[str], certificate: Iterable[str] = ()) -> str:
+def archive(sources: Iterable[str], certificate: Mapping[str, str] | None = None) -> str:
     """A tar archive of an inventory, in base64: the same of the same files.
 
     `sources` are paths of files and directories, as Ansible is given them: it has the files, those of the directories,
     and all below their group_vars and host_vars; nothing of what is hidden or an editor's copy, and no lists of hosts
-    (`-i one,two`). The files of `certificate`, if there are, are in a directory of that name.
+    (`-i one,two`). The files of `certificate` are in a directory of that name, by these names.
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archived:
         found = {path.resolve(): (name, path) for source in sources for name, path in _files(Path(source))}
-        beside = [(f"certificate/{Path(file).name}", Path(file).expanduser()) for file in certificate]
+        beside = [(f"certificate/{name}", Path(file)) for name, file in sorted((certificate or {}).items())]
         for name, path in sorted(found.values()) + beside:
             content = path.read_bytes()
             entry = tarfile.TarInfo(name)
