@@ -34,7 +34,7 @@ class Trial:
     def ssh(self, host: str, command: str, expect: int = 0) -> str:
         """Run a command on a host as its login user, with nothing but the lab's ssh_config."""
         argv = ["ssh", "-F", str(REPOSITORY / ".lab/ssh_config"), host, command]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
         assert done.returncode == expect, done.stderr
         return done.stdout.strip()
 

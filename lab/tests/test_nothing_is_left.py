@@ -213,7 +213,7 @@ def test_a_build_that_was_killed_is_cleaned_up_by_the_next_down(lab: Trial) -> N
         return list(Path("/var/cache/hugproof-lab/images").glob(".*.unfinished/var/cache/apt"))
 
     try:
-        eventually(unfinished, seconds=120)
+        eventually(unfinished)
     finally:
         builder.kill()
         builder.wait()
