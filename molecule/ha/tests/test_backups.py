@@ -331,6 +331,8 @@ def test_a_restore_over_the_data_that_failed_goes_on_when_it_is_run_again(
     """Whoever leads meanwhile, or nobody."""
     wanted = {"target": "latest", "in_place": True, "sure": APPLICATION, "delta": True}
     written = f"/var/lib/postgresql/{database.version()}/main/base/1"  # of template1, which nobody writes to
+    as_backed_up = leader.check_output(f"sha256sum {written}/PG_VERSION")
+    leader.check_output(f"echo >> {written}/PG_VERSION")  # there is something to write, whoever was backed up
     leader.check_output(f"mount --bind {written} {written} && mount -o remount,ro,bind {written}")
     try:
         failed = run(RESTORE, cluster.inventory, **wanted).failed()
@@ -338,6 +340,7 @@ def test_a_restore_over_the_data_that_failed_goes_on_when_it_is_run_again(
     finally:
         leader.check_output(f"umount {written}")
     run(RESTORE, cluster.inventory, **wanted).succeeded()
+    assert leader.check_output(f"sha256sum {written}/PG_VERSION") == as_backed_up
     assert database.is_whole()
 
 
