@@ -147,6 +147,26 @@ def test_with_one_away_no_other_host_is_restarted(cluster: Cluster, hosts: dict[
         hosts[lost].check_output("systemctl --no-block start etcd")
 
 
+def test_a_standby_that_runs_and_copies_nothing_is_told(
+    cluster: Cluster, database: Database, hosts: dict[str, Host]
+) -> None:
+    """It answers all who ask, and reaches no other database."""
+    [name] = set(database.names) - {database.leader(), database.synchronous()}
+    chain = "add chain inet probe out { type filter hook output priority 0; }"
+    rule = "add rule inet probe out tcp dport 5432 reject with tcp reset"
+    for command in ("add table inet probe", chain, rule):
+        hosts[name].check_output("nft %s", command)
+    try:
+        eventually(lambda: name not in database.copying(), limit=60)
+        refused = run("playbooks/upgrade_os.yml", cluster.inventory).failed()
+        assert f"nothing is copied by {name}." in refused.words
+        assert set(refused.changed.values()) == {0}
+        told = run("playbooks/switchover.yml", cluster.inventory, patroni_wait_timeout=20).failed()
+        assert f"{name} runs, and does not copy what {database.leader()} writes" in told.words
+    finally:
+        hosts[name].check_output("nft delete table inet probe")
+
+
 def test_without_a_majority_nobody_leads_and_cached_pages_go_on(
     cluster: Cluster, database: Database, hosts: dict[str, Host], new_visitor: Callable[[], Browser]
 ) -> None:
@@ -159,6 +179,8 @@ def test_without_a_majority_nobody_leads_and_cached_pages_go_on(
         eventually(lambda: not database.leader(), limit=60)
         assert "The database cluster has no leader" in run("playbooks/switchover.yml", cluster.inventory).failed().words
         eventually(lambda: visitor.get(f"/?unseen={secrets.token_hex(8)}").status >= 500, limit=30)
+        # A copy that is too old for a hit is served once the origin has failed, and is one from then on.
+        assert visitor.get("/").status == 200
         assert visitor.get("/").is_hit
     finally:
         for name in lost:
@@ -197,7 +219,7 @@ def test_etcd_is_led_by_another_host_than_the_database(
         return dict(found["Status"])
 
     own = status()["header"]["member_id"]
-    hosts[leader].check_output("systemctl stop hugproof-etcd-aside.timer")
+    hosts[leader].check_output("systemctl stop hugproof-etcd-aside.timer hugproof-etcd-aside.service")
     if status()["leader"] != own:
         etcdctl(members, "move-leader", f"{own:x}")
     eventually(lambda: status()["leader"] == own, limit=10)
@@ -249,8 +271,9 @@ def test_patroni_is_told_at_once_when_postgresql_ends(database: Database, hosts:
     said = leader.check_output(
         f"journalctl --unit=hugproof-postgres-watch@{version}-main --identifier=python3 --output=cat --since=%s", since
     )
-    # Patroni may end it once more itself, on the way back.
-    assert set(said.splitlines()) == {"PostgreSQL has ended: Patroni is told"}
+    # Patroni may end it once more itself, on the way back; then no standby copies from it yet.
+    ended = {line for line in said.splitlines() if not line.startswith("No standby has what is committed:")}
+    assert ended == {"PostgreSQL has ended: Patroni is told"}
 
 
 def test_a_cut_off_leader_takes_nothing_more_and_is_wound_back(

@@ -177,16 +177,18 @@ def test_a_new_configuration_moves_nothing(cluster: Cluster, hosts: dict[str, Ho
 
 
 def test_a_host_that_reaches_nobody_is_cut_off(hosts: dict[str, Host], cluster: Cluster) -> None:
-    """By the check itself, with addresses that there are and that there are not."""
+    """By the check itself, with addresses that there are and that there are not; keepalived believes two that fail."""
     name, *rest = cluster.groups["edge"]
     network = cluster.addresses[name].rpartition(".")[0]
-    check = f"sudo -u keepalived_script hugproof-edge-healthy https://{cluster.addresses[name]}/-/edge/"
+    page = f"https://{cluster.addresses[name]}/-/edge/"
+    check = f"nice --adjustment=-10 sudo -u keepalived_script hugproof-edge-healthy {page}"
     alive, refusing, absent = f"{cluster.addresses[rest[0]]}/443", "127.0.0.1/9", f"{network}.253/443,{network}.254/443"
     for witnesses, status in (
         ("", 0), (alive, 0), (refusing, 0), (f"{absent},{alive}", 0), (f"{absent} {alive}", 0), (absent, 1),
         (f"{absent} {absent}", 1),
     ):  # fmt: skip
-        assert hosts[name].run(f"{check} {witnesses}").rc == status, witnesses
+        found = [hosts[name].run(f"{check} {witnesses}").rc for _ in range(2)]
+        assert min(found) == status, witnesses
     assert hosts[name].run(check.replace("/-/edge/", "/-/no-such-page/")).rc == 1
 
 
