@@ -29,7 +29,9 @@ def pooled(cluster: Cluster, comers: Visitors, hosts: dict[str, Host]) -> Iterat
         with comers.meanwhile("cached"):
             run("site.yml", cluster.inventory, patience=PATIENCE, site_pgbouncer=True).succeeded()
         comers.visits[-1].assert_nobody_was_turned_away()
-        assert set(run("site.yml", cluster.inventory, patience=PATIENCE, site_pgbouncer=True).succeeded().changed.values()) == {0}
+        assert set(
+            run("site.yml", cluster.inventory, patience=PATIENCE, site_pgbouncer=True).succeeded().changed.values()
+        ) == {0}
         yield
     finally:
         with comers.meanwhile("cached"):
