@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.inventory import LOGIN_USER
+from lab.locks import hold
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,18 @@ class SshFiles:
         Raises LabError when ssh-keygen is missing.
         """
         self._top.mkdir(exist_ok=True)
-        config = self._top / "ssh_config"
-        config.write_text(f'Include "{self._top}/*/ssh_config"\n')
+        config, every = self._top / "ssh_config", f'Include "{self._top}/*/ssh_config"\n'
         public = self._key.with_suffix(".pub")
-        if not public.exists() or not self._key.exists():
-            if not shutil.which("ssh-keygen"):
-                raise LabError("ssh-keygen is missing: apt-get install openssh-client")
-            self._key.unlink(missing_ok=True)
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(self._key)]
-            subprocess.run(command, check=True)
-        return public.read_text().strip()
+        with hold(self._top / "key.lock", "the key pair"):
+            if not config.exists() or config.read_text() != every:  # other labs' commands may read it just now
+                config.write_text(every)
+            if not public.exists() or not self._key.exists():
+                if not shutil.which("ssh-keygen"):
+                    raise LabError("ssh-keygen is missing: apt-get install openssh-client")
+                self._key.unlink(missing_ok=True)
+                command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(self._key)]
+                subprocess.run(command, check=True)
+            return public.read_text().strip()
 
     def write(self, hosts: list[dict[str, str]]) -> None:
         """Write how to reach the hosts, given as `name`, `address` and `host_key`."""
