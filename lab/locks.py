@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.paths import say
@@ -45,8 +45,9 @@ def _take(path: Path, flags: int) -> int | None:
             os.close(lock)
             return None
         # Its last holder removes the file: a lock on a removed one is worth nothing.
-        if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
-            return lock
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(lock).st_ino:
+                return lock
         os.close(lock)
 
 
