@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     drill = commands.add_parser("drills", help="Break one thing after the other under load, and see what is noticed.")
     drill.set_defaults(run=_drills)
     _add_target(drill, Path("inventories/ha"))
-    drill.add_argument("--only", nargs="+", metavar="NAME", help="these drills alone")
+    drill.add_argument("--only", nargs="+", action="extend", metavar="NAME", help="these drills alone")
     drill.add_argument("--repeats", type=_count, default=1, help="rounds (%(default)s)")
     drill.add_argument("--rate", type=_positive, default=4.0, help="visits a second meanwhile (%(default)s)")
     drill.add_argument("--profiles", type=_count, default=2_000, help="profiles in the directory (%(default)s)")
