@@ -13,7 +13,6 @@ from support.database import Database
 from support.traffic import Visitors
 from support.wait import eventually
 
-PATIENCE = 2400  # seconds
 WRITE = """
 import psycopg2
 connection = psycopg2.connect("host={places} port=6432 target_session_attrs=read-write connect_timeout=2")
@@ -27,15 +26,13 @@ def pooled(cluster: Cluster, comers: Visitors, hosts: dict[str, Host]) -> Iterat
     """The application's processes share connections; visitors notice neither the way there nor the way back."""
     try:
         with comers.meanwhile("cached"):
-            run("site.yml", cluster.inventory, patience=PATIENCE, site_pgbouncer=True).succeeded()
+            run("site.yml", cluster.inventory, site_pgbouncer=True).succeeded()
         comers.visits[-1].assert_nobody_was_turned_away()
-        assert set(
-            run("site.yml", cluster.inventory, patience=PATIENCE, site_pgbouncer=True).succeeded().changed.values()
-        ) == {0}
+        assert set(run("site.yml", cluster.inventory, site_pgbouncer=True).succeeded().changed.values()) == {0}
         yield
     finally:
         with comers.meanwhile("cached"):
-            run("site.yml", cluster.inventory, patience=PATIENCE).succeeded()
+            run("site.yml", cluster.inventory).succeeded()
     comers.visits[-1].assert_nobody_was_turned_away()
     assert not [name for name in cluster.groups["db"] if hosts[name].package("pgbouncer").is_installed]
 
